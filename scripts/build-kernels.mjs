@@ -1,0 +1,1 @@
+// Compiles the WASM SIMD kernels. Filled by the kernels of packages/transforms.

@@ -1,1 +1,13 @@
-export {};
+export * from './builder.js';
+export * from './dtype.js';
+export * from './engine.js';
+export * from './errors.js';
+export * from './ir/attribute.js';
+export * from './ir/check.js';
+export * from './ir/graph.js';
+export * from './ir/model.js';
+export * from './ir/node.js';
+export * from './ir/sort.js';
+export * from './ir/tensor.js';
+export * from './ir/type.js';
+export * from './ir/value.js';

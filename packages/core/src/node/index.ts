@@ -1,1 +1,1 @@
-export {};
+export { nodeEngine } from './engine.js';

@@ -1,0 +1,130 @@
+import { createRequire } from 'node:module';
+import type * as Ort from 'onnxruntime-common';
+import type { DType, TypedArray } from '../dtype.js';
+import type { Feeds, HostTensor, Port } from '../engine.js';
+
+/** SessionOptions without what cannot cross a thread. */
+export interface RuntimeOptions {
+  optimization: 'disabled' | 'basic' | 'extended' | 'all';
+  threads: number;
+  config: Readonly<Record<string, string>>;
+}
+
+/** Types that ONNX Runtime's JavaScript binding can return. Others abort the whole process, so they are refused before. */
+const RETURNABLE: ReadonlySet<string> = new Set([
+  'float32',
+  'float64',
+  'float16',
+  'int8',
+  'uint8',
+  'int16',
+  'uint16',
+  'int32',
+  'uint32',
+  'int64',
+  'uint64',
+  'bool',
+  'string',
+]);
+
+/** ONNX Runtime sessions by number. Blocks the thread while it runs: lives in the engine's worker. */
+export class Runtime {
+  // CommonJS package with native code: loaded when first used, so that `@pare/core/node` costs nothing for reading files.
+  readonly #ort = createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
+  readonly #sessions = new Map<number, Ort.InferenceSession>();
+  #next = 1;
+
+  /** `isStopped` ends a series of timed runs early. */
+  constructor(private readonly isStopped: () => boolean = () => false) {}
+
+  async open(
+    model: Uint8Array | string,
+    options: RuntimeOptions,
+  ): Promise<{ session: number; inputs: Port[]; outputs: Port[]; loadMs: number }> {
+    const start = performance.now();
+    const session = await this.#ort.InferenceSession.create(model as string, sessionOptions(options));
+    const loadMs = performance.now() - start;
+    const inputs = session.inputMetadata.map(toPort);
+    const outputs = session.outputMetadata.map(toPort);
+    const bad = outputs.find((port) => !RETURNABLE.has(port.dtype));
+    if (bad) {
+      await session.release();
+      throw new Error(`output "${bad.name}" is ${bad.dtype}, which the JavaScript binding cannot return`);
+    }
+    const id = this.#next++;
+    this.#sessions.set(id, session);
+    return { session: id, inputs, outputs, loadMs };
+  }
+
+  async run(id: number, feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, HostTensor>> {
+    const session = this.#session(id);
+    const results = fetches
+      ? await session.run(this.#tensors(feeds), [...fetches])
+      : await session.run(this.#tensors(feeds));
+    const outputs: Record<string, HostTensor> = {};
+    for (const [name, value] of Object.entries(results)) {
+      const tensor = value as Ort.Tensor;
+      if (tensor.data === undefined) throw new Error(`output "${name}" is not a tensor`);
+      outputs[name] = { dtype: tensor.type as DType, dims: tensor.dims, data: tensor.data as TypedArray };
+    }
+    return outputs;
+  }
+
+  async time(id: number, feeds: Feeds, times: number): Promise<Float64Array> {
+    const session = this.#session(id);
+    const tensors = this.#tensors(feeds);
+    const ms = new Float64Array(times);
+    for (let i = 0; i < times && !this.isStopped(); i++) {
+      const start = performance.now();
+      await session.run(tensors);
+      ms[i] = performance.now() - start;
+    }
+    return ms;
+  }
+
+  async close(id: number): Promise<void> {
+    await this.#session(id).release();
+    this.#sessions.delete(id);
+  }
+
+  #session(id: number): Ort.InferenceSession {
+    const session = this.#sessions.get(id);
+    if (!session) throw new Error('the session is closed');
+    return session;
+  }
+
+  #tensors(feeds: Feeds): Record<string, Ort.Tensor> {
+    const tensors: Record<string, Ort.Tensor> = {};
+    for (const [name, { dtype, dims, data }] of Object.entries(feeds)) {
+      tensors[name] = new this.#ort.Tensor(dtype as 'float32', data as Float32Array, dims);
+    }
+    return tensors;
+  }
+}
+
+function sessionOptions({ optimization, threads, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
+  const extra: Record<string, Record<string, string>> = {};
+  for (const [key, value] of Object.entries(config)) {
+    // The binding wants `session.x64quantprecision` as { session: { x64quantprecision } }.
+    const dot = key.indexOf('.');
+    const group = dot < 0 ? 'session' : key.slice(0, dot);
+    const rest = key.slice(dot + 1);
+    extra[group] = { ...extra[group], [rest]: value };
+  }
+  return {
+    graphOptimizationLevel: optimization,
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 4,
+    ...(Object.keys(extra).length > 0 ? { extra } : {}),
+  };
+}
+
+function toPort(metadata: Ort.InferenceSession.ValueMetadata): Port {
+  if (!metadata.isTensor) return { name: metadata.name, dtype: 'opaque' as DType, dims: [] };
+  return {
+    name: metadata.name,
+    dtype: metadata.type as DType,
+    dims: metadata.shape.map((d) => (d === '' || (typeof d === 'number' && d < 0) ? null : d)),
+  };
+}

@@ -1,0 +1,99 @@
+import { type MessageName, type Messages, type Table, tableOf } from './schema.js';
+import type { Bytes, Reference } from './source.js';
+
+/**
+ * One stretch of a packed field. A field usually has one; several when a file repeats it, which Protocol Buffers allows and
+ * reads as one list.
+ */
+export interface PackedChunk {
+  readonly bytes: Bytes;
+  /** The stretch is not packed: each element carries its tag, and the bytes include the tags. */
+  readonly tagged?: boolean;
+}
+
+interface Scalars {
+  int32: number;
+  /** A bigint only beyond 2^53. */
+  int64: number | bigint;
+  uint64: number | bigint;
+  float: number;
+  double: number;
+  /** See `readUtf8` for text that is not UTF-8. */
+  string: string;
+  bytes: Uint8Array;
+  blob: Bytes;
+  'packed float': readonly PackedChunk[];
+  'packed double': readonly PackedChunk[];
+  'packed int32': readonly PackedChunk[];
+  'packed int64': readonly PackedChunk[];
+  'packed uint64': readonly PackedChunk[];
+}
+
+type Element<K> = K extends keyof Scalars ? Scalars[K] : K extends MessageName ? Message<K> : never;
+type FieldValue<K extends string> = K extends `${infer E}*` ? readonly Element<E>[] : Element<K>;
+
+/** The fields of message `N`. Absent is undefined; an empty or zero field that is there is there, and is written. */
+export type Fields<N extends MessageName> = {
+  readonly [F in keyof Messages[N]]?: Messages[N][F] extends readonly [number, infer K extends string, ...unknown[]]
+    ? FieldValue<K> | undefined
+    : never;
+};
+
+/** What every message carries beside its fields. */
+export class AnyMessage {
+  /** Fields that the schema does not know, tags included, in the order of the file; written at the end. */
+  declare $unknown?: readonly Reference[] | undefined;
+  /**
+   * Where the message stands in its file, when writing it anew would give other bytes (fields out of order, padded varints,
+   * a list in two parts, NaN with a payload): written from there as it is.
+   */
+  declare $verbatim?: Reference | undefined;
+  /** Encoded length, once known: messages do not change. */
+  declare $size?: number | undefined;
+
+  constructor(readonly $table: Table) {}
+}
+
+/**
+ * A message of onnx.proto; the names of its fields are those of the schema. Messages are immutable: an edit makes a new one
+ * with `amend`, so whatever was not edited is still the object that was read and is written back byte for byte.
+ */
+export type Message<N extends MessageName> = AnyMessage & Fields<N>;
+
+/** A new message. Fields that are undefined are absent. */
+export function createMessage<N extends MessageName>(name: N, fields: Fields<N>): Message<N> {
+  return Object.assign(new AnyMessage(tableOf(name)), fields) as Message<N>;
+}
+
+/**
+ * `origin` with `fields` in place of its own: `origin` itself when they are equal already, else a copy that keeps every
+ * other field, unknown ones included. No origin: a new message. Lists without elements are absent.
+ */
+export function amend<N extends MessageName>(name: N, origin: Message<N> | undefined, fields: Fields<N>): Message<N> {
+  const wanted = Object.entries(fields).map(([key, value]): [string, unknown] => [
+    key,
+    isEmptyList(value) ? undefined : value,
+  ]);
+  if (!origin) return createMessage(name, Object.fromEntries(wanted) as Fields<N>);
+  const present = origin as unknown as Record<string, unknown>;
+  const changes = wanted.filter(([key, value]) => !same(present[key], value));
+  if (changes.length === 0) return origin;
+  const copy = createMessage(name, {});
+  for (const field of copy.$table.fields) {
+    if (present[field.name] !== undefined) Object.assign(copy, { [field.name]: present[field.name] });
+  }
+  if (origin.$unknown) copy.$unknown = origin.$unknown;
+  return Object.assign(copy, Object.fromEntries(changes));
+}
+
+const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
+
+/** Equal scalars, the same message, equal bytes in memory, or lists of these. */
+function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (a instanceof Uint8Array && b instanceof Uint8Array) {
+    return a.byteLength === b.byteLength && a.every((byte, i) => byte === b[i]);
+  }
+  if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+  return a.every((element, i) => same(element, b[i]));
+}

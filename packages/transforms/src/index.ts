@@ -1,1 +1,2 @@
-export {};
+export * from './quantize/dynamic.js';
+export type { NodePattern, NodeSelection } from './quantize/select.js';

@@ -11,3 +11,4 @@ export * from './ir/sort.js';
 export * from './ir/tensor.js';
 export * from './ir/type.js';
 export * from './ir/value.js';
+export { type ByteSource, memorySource } from './proto/source.js';

@@ -1,0 +1,116 @@
+import { PareError } from '@pare/core';
+import type { BlockSpec, Blocks } from './blocks.js';
+
+/**
+ * float32 values: an array, or their little-endian bytes as they lie in a file, at any alignment.
+ */
+export type Floats = Float32Array | Uint8Array;
+
+/** float16 or bfloat16 values as bits: an array, or their little-endian bytes at any alignment. */
+export type Halves = Uint16Array | Uint8Array;
+
+/** Smallest and largest finite value (min > max when there is none), and how many were not finite. */
+export interface Range {
+  min: number;
+  max: number;
+  nan: number;
+  inf: number;
+}
+
+/** The same of each row or column; the counts are of the whole input. */
+export interface Ranges {
+  min: Float32Array;
+  max: Float32Array;
+  nan: number;
+  inf: number;
+}
+
+/** One scale and zero point a row or column, and the integer range to saturate to (within -128..255). */
+export interface AffineSpec {
+  scale: Float32Array;
+  zeroPoint: Int32Array;
+  qmin: number;
+  qmax: number;
+}
+
+/** A trial quantization a row or column: v = x * inverse, rounded and clamped to [lo, hi]. */
+export interface TrialSpec {
+  inverse: Float32Array;
+  lo: Float32Array;
+  hi: Float32Array;
+}
+
+/**
+ * Of each row or column, in units of its scale, with a = clamp(round(v), lo, hi) and d = v - a: the sums of d*d, a*d and
+ * a*a. The least-squares scale for the same integers is s * (1 + ad / aa); its squared error is s^2 * (dd - ad^2 / aa).
+ */
+export interface TrialErrors {
+  dd: Float64Array;
+  ad: Float64Array;
+  aa: Float64Array;
+}
+
+/** Sums of x*x, x*y and (x-y)*(x-y) in float64: signal, correlation and noise. */
+export interface Products {
+  xx: number;
+  xy: number;
+  dd: number;
+}
+
+/**
+ * The inner loops of quantization. `kernels()` gives them in WebAssembly SIMD; reference.ts in plain TypeScript, equal bit
+ * for bit. Matrices are row-major; every result is a fresh array of the caller.
+ */
+export interface Kernels {
+  /** Range of all of x. */
+  range(x: Floats): Range;
+  /** Range of each row of x[rows, cols]. */
+  rangeRows(x: Floats, rows: number, cols: number): Ranges;
+  /** Range of each column of x[rows, cols]. */
+  rangeColumns(x: Floats, rows: number, cols: number): Ranges;
+  /**
+   * q = clamp(round(x / scale) + zeroPoint, qmin, qmax) with ties to even, as ONNX QuantizeLinear; one scale a row. Bytes
+   * are uint8 or the two's complement of int8. NaN becomes qmin: look at the range first.
+   */
+  quantizeRows(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array;
+  /** The same with one scale a column. */
+  quantizeColumns(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array;
+  /** What a trial quantization of each row would cost. */
+  errorRows(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors;
+  /** The same of each column. */
+  errorColumns(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors;
+  /** Sums over x and y of equal length. */
+  products(x: Floats, y: Floats): Products;
+  /**
+   * float16 bits, to nearest even; NaN becomes the quiet NaN of its sign. With `saturate`, finite values beyond +-65504
+   * become +-65504 instead of infinite.
+   */
+  toFloat16(x: Floats, saturate?: boolean): Uint16Array;
+  fromFloat16(bits: Halves): Float32Array;
+  /** bfloat16 bits, to nearest even; NaN becomes the quiet NaN of its sign. */
+  toBfloat16(x: Floats): Uint16Array;
+  fromBfloat16(bits: Halves): Float32Array;
+  /**
+   * Adds x to bins of width 2^exponent on both sides of zero: x >= 0 to positive[floor(x / width)], x < 0 to
+   * negative[floor(-x / width)]. Magnitudes beyond the last bin fall into it; NaN and infinities are left out.
+   * Both arrays have the same length.
+   */
+  histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): void;
+  /** Blockwise 2, 4 or 8 bit weights. */
+  quantizeBlocks(x: Floats, spec: BlockSpec): Blocks;
+}
+
+/** The bytes of `x`, sharing memory. */
+export function bytesOf(x: Floats | Halves): Uint8Array {
+  return x instanceof Uint8Array ? x : new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+}
+
+/**
+ * The bytes of `x`, which must hold `count` values.
+ * @throws PareError `bad-option` when it does not.
+ */
+export function checkedBytes(x: Floats, count: number): Uint8Array {
+  const bytes = bytesOf(x);
+  if (bytes.byteLength === count * 4) return bytes;
+  throw new PareError('bad-option', `${bytes.byteLength} bytes are not ${count} float32 values.`);
+}

@@ -17,7 +17,10 @@ const FONTS = ['inter', 'noto-sans', 'roboto'].flatMap((family) =>
  */
 export function textLines(count: number, seed: number): Dataset {
   registerFonts();
-  return datasetOf(Array.from({ length: count }, (_, i) => line(seed * 100_003 + i)), { name: `text lines, seed ${seed}` });
+  return datasetOf(
+    Array.from({ length: count }, (_, i) => line(seed * 100_003 + i)),
+    { name: `text lines, seed ${seed}` },
+  );
 }
 
 function registerFonts(): void {
@@ -66,7 +69,8 @@ function draw(context: SKRSContext2D, text: string, random: () => number): void 
   context.fillText(text, 0, 0);
 }
 
-const WORDS = `amount balance before between blue bridge cargo castle cheque city client cloud coast copper credit daily delta
+const WORDS =
+  `amount balance before between blue bridge cargo castle cheque city client cloud coast copper credit daily delta
   demand desk early east engine evening factor final first flight forest freight garden gate general glass golden green
   harbour heavy hotel hundred index invoice island journey kettle kind large letter light line little local lower market
   metal middle minute model morning mountain museum narrow night north number ocean office open orange order outer paper
@@ -91,7 +95,8 @@ function sentence(random: () => number): string {
     () => `Order #${digits(5)} ${word()}`,
     () => `${capital()} Street ${1 + pick(199)}, ${digits(5)}`,
     () => `Room ${1 + pick(40)}${'ABCDE'[pick(5)]}, ${word()} ${word()}`,
-    () => `${1 + pick(28)} ${['Jan', 'Feb', 'Mar', 'Apr', 'Jun', 'Sep', 'Nov'][pick(7)]} ${1950 + pick(80)}, ${pick(24)}:${digits(2)}`,
+    () =>
+      `${1 + pick(28)} ${['Jan', 'Feb', 'Mar', 'Apr', 'Jun', 'Sep', 'Nov'][pick(7)]} ${1950 + pick(80)}, ${pick(24)}:${digits(2)}`,
   ];
   return (forms[pick(forms.length)] as () => string)();
 }

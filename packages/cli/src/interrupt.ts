@@ -15,7 +15,10 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     process.kill(process.pid, signal);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (interrupted) return die(signal);
+    if (interrupted) {
+      die(signal);
+      return;
+    }
     interrupted = signal;
     process.stderr.write('\r\u001b[2KStopped.\n');
     controller.abort(signal);

@@ -16,11 +16,11 @@ export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 /** The process's own terminal. Honours NO_COLOR, FORCE_COLOR and CI. */
 export function processTerminal(): Terminal {
   const { stdout, stderr, env } = process;
-  const colour = env['FORCE_COLOR'] ? true : !env['NO_COLOR'] && Boolean(stdout.isTTY);
+  const colour = env.FORCE_COLOR ? true : !env.NO_COLOR && Boolean(stdout.isTTY);
   return {
     out: (text) => void stdout.write(`${text}\n`),
     err: (text) => void stderr.write(`${text}\n`),
-    live: Boolean(stderr.isTTY) && !env['CI'] && env['TERM'] !== 'dumb',
+    live: Boolean(stderr.isTTY) && !env.CI && env.TERM !== 'dumb',
     columns: stdout.columns ?? stderr.columns ?? 100,
     style: (kind, text) => (colour ? styleText(kind, text) : text),
   };

@@ -1,0 +1,93 @@
+import { PareError, type Shape } from '@pare/core';
+import type { Gates } from '@pare/verify';
+
+/** `1%`, `0.01`, `0.5%` as a fraction. @throws PareError `bad-option`. */
+export function parseFraction(text: string, option: string): number {
+  const percent = text.trim().endsWith('%');
+  const value = Number(text.trim().replace(/%$/, '')) / (percent ? 100 : 1);
+  if (text.trim() === '' || !Number.isFinite(value)) {
+    throw new PareError('bad-option', `${option} ${text}: write a number such as 0.01 or 1%.`);
+  }
+  return value;
+}
+
+const BYTES: Readonly<Record<string, number>> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+};
+const TIMES: Readonly<Record<string, number>> = { '': 1, MS: 1, S: 1000 };
+
+/** `10MB`, `512KiB`, `1000000` in bytes. */
+export const parseBytes = (text: string, option: string): number => quantity(text, option, BYTES, '10MB');
+
+/** `100ms`, `0.5s`, `100` in milliseconds. */
+export const parseMs = (text: string, option: string): number => quantity(text, option, TIMES, '100ms');
+
+function quantity(text: string, option: string, units: Readonly<Record<string, number>>, example: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text);
+  const unit = units[(match?.[2] ?? '').toUpperCase()];
+  if (!match || unit === undefined) throw new PareError('bad-option', `${option} ${text}: write it as ${example}.`);
+  return Number(match[1]) * unit;
+}
+
+/** A whole number of at least `least`. */
+export function parseCount(text: string, option: string, least = 1): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least) {
+    throw new PareError('bad-option', `${option} ${text}: write a whole number of at least ${least}.`);
+  }
+  return value;
+}
+
+/** `image=1,3,224,224` (several times) as shapes by input name. */
+export function parseShapes(texts: readonly string[]): Record<string, Shape> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [name, dims] = assignment(text, '--fix-shape', 'image=1,3,224,224');
+      return [name, dims === '' ? [] : dims.split(',').map((d) => parseCount(d.trim(), `--fix-shape ${text}:`, 0))];
+    }),
+  );
+}
+
+/** `batch=1` (several times) as numbers by dimension name. */
+export function parseDims(texts: readonly string[]): Record<string, number> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [name, value] = assignment(text, '--fix-dim', 'batch=1');
+      return [name, parseCount(value, `--fix-dim ${text}:`, 0)];
+    }),
+  );
+}
+
+function assignment(text: string, option: string, example: string): [string, string] {
+  // Names may hold `=` themselves; the value never does.
+  const at = text.lastIndexOf('=');
+  if (at <= 0) throw new PareError('bad-option', `${option} ${text}: write it as ${option} ${example}.`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+export interface GateFlags {
+  readonly maxDrop?: string;
+  readonly maxP95?: string;
+  readonly maxSize?: string;
+  readonly minCosine?: string;
+}
+
+/** The gate options of a command line. */
+export function parseGates(flags: GateFlags): Gates {
+  return {
+    ...(flags.maxDrop !== undefined ? { maxDrop: parseFraction(flags.maxDrop, '--max-drop') } : {}),
+    ...(flags.maxP95 !== undefined ? { maxP95Ms: parseMs(flags.maxP95, '--max-p95') } : {}),
+    ...(flags.maxSize !== undefined ? { maxBytes: parseBytes(flags.maxSize, '--max-size') } : {}),
+    ...(flags.minCosine !== undefined ? { minCosine: parseFraction(flags.minCosine, '--min-cosine') } : {}),
+  };
+}
+
+/** For options that may be given several times. */
+export const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value];

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import { type Judgement, judge, type Measured } from './judge.js';
+
+interface Case {
+  name?: string;
+  bytes?: number;
+  ratio?: number;
+  /** Half width of the ratio's interval. */
+  spread?: number;
+  drop?: number;
+  worse?: boolean;
+  p95?: number;
+  cosine?: number;
+  nan?: number;
+  saturates?: boolean;
+  scored?: boolean;
+}
+
+/** A measured variant in which only what the judge looks at is filled with care. */
+function variant(c: Case, isOriginal = false): Measured {
+  const ratio = c.ratio ?? 1;
+  const spread = c.spread ?? 0.05;
+  const interval = { low: ratio - spread, high: ratio + spread, level: 0.95, method: 'bootstrap-percentile' as const };
+  const verdict = interval.low > 1 ? 'faster' : interval.high < 1 ? 'slower' : 'no difference measured';
+  const drop = {
+    value: c.drop ?? 0,
+    interval: null,
+    test: { name: 'mcnemar' as const, pValue: 1, onlyOriginalRight: 0, onlyVariantRight: 0 },
+    verdict: c.worse ? ('worse' as const) : ('no difference measured' as const),
+    gate: null,
+  };
+  return {
+    name: c.name ?? (isOriginal ? 'original' : 'variant'),
+    isOriginal,
+    bytes: c.bytes ?? 1e6,
+    accuracy: (c.scored ?? true) ? { metric: 'top-1', format: 'percent', drop: isOriginal ? null : drop } : null,
+    numerics: isOriginal
+      ? null
+      : {
+          outputs: [{ name: 'y', cosine: c.cosine ?? 1, nonFiniteOriginal: 0, nonFiniteVariant: c.nan ?? 0 }],
+          saturation: c.saturates ? { verdict: 'saturates', reason: 'SQNR falls by 16 dB.' } : null,
+        },
+    stability: null,
+    performance: {
+      latency: { p95: c.p95 ?? 10 },
+      speedup: isOriginal ? null : { ratio, interval, verdict },
+    },
+  } as unknown as Measured;
+}
+
+const run = (cases: Case[], gates = {}, goal: 'latency' | 'size' = 'latency'): Judgement =>
+  judge([variant({ bytes: 10e6 }, true), ...cases.map((c) => variant(c))], gates, goal);
+const statuses = (j: Judgement): string[] => j.verdicts.map((v) => v.status);
+
+describe('judge', () => {
+  it('recommends the fastest that holds the gates', () => {
+    const j = run(
+      [
+        { name: 'static', ratio: 2, drop: 0.03, worse: true },
+        { name: 'dynamic', ratio: 1.5, drop: 0.002 },
+        { name: 'fp16', ratio: 0.9, bytes: 5e6 },
+      ],
+      { maxDrop: 0.01 },
+    );
+    expect(j.recommendation.variant).toBe('dynamic');
+    expect(statuses(j)).toEqual(['accepted', 'refused', 'recommended', 'accepted']);
+    expect(j.verdicts[1]?.reasons[0]).toMatch(/top-1 drops by 3\.00 %, more than the 1\.00 % allowed/);
+  });
+
+  it('keeps the original when nothing is measurably faster, however small', () => {
+    const j = run([{ ratio: 1.02, spread: 0.05, bytes: 2e6 }], {});
+    expect(j.recommendation.variant).toBe('original');
+    expect(j.recommendation.reason).toMatch(/No variant .* faster; keep the original/);
+    expect(statuses(j)).toEqual(['recommended', 'accepted']);
+  });
+
+  it('takes the smallest that is not slower when the goal is size', () => {
+    const j = run(
+      [
+        { name: 'int4', ratio: 0.5, bytes: 2e6 },
+        { name: 'int8', ratio: 1.01, bytes: 3e6 },
+        { name: 'fp16', ratio: 1.4, bytes: 5e6 },
+      ],
+      {},
+      'size',
+    );
+    expect(j.recommendation.variant).toBe('int8');
+  });
+
+  it('settles speeds it cannot tell apart by accuracy, then by size', () => {
+    const level = [
+      { name: 'a', ratio: 2.02, spread: 0.1, drop: 0.009, worse: true, bytes: 3e6 },
+      { name: 'b', ratio: 2, spread: 0.1, bytes: 4e6 },
+      { name: 'c', ratio: 1.98, spread: 0.1, bytes: 3.5e6 },
+    ];
+    expect(run(level, { maxDrop: 0.01 }).recommendation.variant).toBe('c');
+  });
+
+  it('refuses what is neither smaller nor faster, what is not finite, and what saturates', () => {
+    const j = run([
+      { bytes: 10e6, ratio: 1 },
+      { bytes: 3e6, ratio: 2, nan: 4 },
+      { bytes: 3e6, ratio: 2, saturates: true },
+    ]);
+    expect(statuses(j)).toEqual(['recommended', 'refused', 'refused', 'refused']);
+    expect(j.verdicts.map((v) => v.reasons[0])).toEqual([
+      expect.anything(),
+      expect.stringMatching(/Neither smaller \(10\.00 MB against 10\.00 MB\) nor faster/),
+      expect.stringMatching(/4 NaN or infinite/),
+      expect.stringMatching(/saturate on this CPU/),
+    ]);
+  });
+
+  it('checks latency, size and cosine gates, and asks for a cosine when nothing was scored', () => {
+    const gates = { maxP95Ms: 20, maxBytes: 4e6, minCosine: 0.999 };
+    const j = run([{ bytes: 5e6, p95: 30, cosine: 0.99, ratio: 2 }], gates);
+    expect(j.verdicts[1]?.reasons).toHaveLength(3);
+    expect(statuses(run([{ ratio: 2, bytes: 3e6, cosine: 0.98, scored: false }]))).toEqual(['recommended', 'refused']);
+    expect(statuses(run([{ ratio: 2, bytes: 3e6, cosine: 0.98 }]))).toEqual(['accepted', 'recommended']);
+  });
+
+  it('says so when there is nothing to choose from', () => {
+    expect(run([]).recommendation).toEqual({
+      variant: 'original',
+      reason: expect.stringMatching(/No variant could be built/),
+    });
+  });
+});

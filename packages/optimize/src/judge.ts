@@ -1,0 +1,168 @@
+import type { Gates, Recommendation, VariantEvidence, Verdict } from '@pare/verify';
+
+/** What the recommended variant must be better at than the original. */
+export type Goal = 'latency' | 'size';
+
+/** A variant that was measured and has no verdict yet. */
+export type Measured = Omit<VariantEvidence, 'verdict'>;
+
+export interface Judgement {
+  /** In the order of the variants. */
+  readonly verdicts: readonly Verdict[];
+  readonly recommendation: Recommendation;
+}
+
+/** Without data to score, outputs must at least point the same way as the original's. */
+export const BLIND_MIN_COSINE = 0.99;
+
+/**
+ * Decides which variants may ship and which one to take. A variant is refused when a gate fails, when it gives numbers that
+ * are not finite where the original's are, when its integer kernels saturate, or when it is neither smaller nor faster than
+ * the original. Recommended is the fastest (goal `latency`) or smallest (`size`) of the rest; one that is slower than the
+ * original never is, and with goal `latency` nothing but a variant that is measurably faster is.
+ */
+export function judge(variants: readonly Measured[], gates: Gates, goal: Goal = 'latency'): Judgement {
+  const original = variants.find((v) => v.isOriginal);
+  const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates)));
+  const candidates = variants.filter((v, i) => !v.isOriginal && refusals[i]?.length === 0);
+  const best = original && pick(candidates, original, goal);
+  const recommendation: Recommendation = best
+    ? { variant: best.name, reason: praise(best, original, goal) }
+    : { variant: original?.name ?? 'original', reason: stay(candidates, variants.length - 1, goal) };
+  const verdicts = variants.map((variant, i): Verdict => {
+    const reasons = refusals[i] ?? [];
+    if (reasons.length > 0) return { status: 'refused', reasons };
+    if (variant.name === recommendation.variant) return { status: 'recommended', reasons: [recommendation.reason] };
+    return {
+      status: 'accepted',
+      reasons: [variant.isOriginal ? 'What everything is compared with.' : summary(variant)],
+    };
+  });
+  return { verdicts, recommendation };
+}
+
+function refusalsOf(variant: Measured, original: Measured, gates: Gates): string[] {
+  return [
+    ...gateFailures(variant, gates),
+    ...nonFinite(variant),
+    ...saturation(variant),
+    ...pointless(variant, original),
+  ];
+}
+
+function gateFailures(variant: Measured, gates: Gates): string[] {
+  const failures: string[] = [];
+  const { accuracy, performance, numerics } = variant;
+  const drop = accuracy?.drop;
+  if (accuracy && drop && gates.maxDrop !== undefined && drop.value > gates.maxDrop) {
+    const unit = (n: number): string =>
+      accuracy.format === 'percent' ? `${(n * 100).toFixed(2)} %` : n.toPrecision(3);
+    failures.push(`${accuracy.metric} drops by ${unit(drop.value)}, more than the ${unit(gates.maxDrop)} allowed.`);
+  }
+  const p95 = performance?.latency.p95;
+  if (p95 !== undefined && gates.maxP95Ms !== undefined && p95 > gates.maxP95Ms) {
+    failures.push(`p95 is ${p95.toFixed(1)} ms, over the limit of ${gates.maxP95Ms} ms.`);
+  }
+  if (gates.maxBytes !== undefined && variant.bytes > gates.maxBytes) {
+    failures.push(`It has ${megabytes(variant.bytes)}, over the limit of ${megabytes(gates.maxBytes)}.`);
+  }
+  const minCosine = gates.minCosine ?? (accuracy ? undefined : BLIND_MIN_COSINE);
+  for (const output of numerics?.outputs ?? []) {
+    if (minCosine !== undefined && output.cosine !== null && output.cosine < minCosine) {
+      const why = gates.minCosine === undefined ? ' (accuracy was not measured)' : '';
+      failures.push(
+        `Output "${output.name}" has cosine ${output.cosine.toFixed(4)} to the original, under ${minCosine}${why}.`,
+      );
+    }
+  }
+  return failures;
+}
+
+function nonFinite(variant: Measured): string[] {
+  const outputs = variant.numerics?.outputs ?? [];
+  const bad = outputs.find((o) => o.nonFiniteVariant > o.nonFiniteOriginal);
+  const reasons = bad
+    ? [
+        `Output "${bad.name}" has ${bad.nonFiniteVariant} NaN or infinite elements on the data; the original has ${bad.nonFiniteOriginal}.`,
+      ]
+    : [];
+  const extreme = variant.stability?.extremes.find((e) => e.verdict === 'failed' && e.name !== 'integer limits');
+  if (extreme) reasons.push(`It fails on ${extreme.input}: ${extreme.error ?? 'no message'}`);
+  return reasons;
+}
+
+function saturation(variant: Measured): string[] {
+  const found = variant.numerics?.saturation;
+  return found?.verdict === 'saturates' ? [`Integer kernels saturate on this CPU: ${found.reason}`] : [];
+}
+
+/** A variant has to be better at something. */
+function pointless(variant: Measured, original: Measured): string[] {
+  const smaller = variant.bytes < original.bytes * 0.98;
+  const speed = variant.performance?.speedup;
+  if (smaller || speed?.verdict === 'faster') return [];
+  const size = `${megabytes(variant.bytes)} against ${megabytes(original.bytes)}`;
+  return [speed ? `Neither smaller (${size}) nor faster (${ratioText(variant)}).` : `Not smaller: ${size}.`];
+}
+
+function pick(candidates: readonly Measured[], original: Measured, goal: Goal): Measured | undefined {
+  const ratio = (v: Measured): number => v.performance?.speedup?.ratio ?? 0;
+  if (goal === 'size') {
+    return candidates
+      .filter((v) => v.performance?.speedup?.verdict !== 'slower' && v.bytes < original.bytes)
+      .sort((a, b) => a.bytes - b.bytes || ratio(b) - ratio(a))[0];
+  }
+  const faster = candidates.filter((v) => v.performance?.speedup?.verdict === 'faster');
+  const fastest = faster.sort((a, b) => ratio(b) - ratio(a))[0];
+  if (!fastest) return undefined;
+  // Speeds that the measurement cannot tell apart are settled by the smaller drop, then by the smaller file.
+  const low = fastest.performance?.speedup?.interval.low ?? 0;
+  const level = faster.filter((v) => (v.performance?.speedup?.interval.high ?? 0) >= low && ratio(v) >= low);
+  const drop = (v: Measured): number => (v.accuracy?.drop?.verdict === 'worse' ? v.accuracy.drop.value : 0);
+  return level.sort((a, b) => drop(a) - drop(b) || a.bytes - b.bytes || ratio(b) - ratio(a))[0];
+}
+
+function praise(best: Measured, original: Measured, goal: Goal): string {
+  const share = `${((best.bytes / original.bytes) * 100).toFixed(0)} % of the size`;
+  const first =
+    goal === 'size'
+      ? `The smallest that is not slower: ${share}`
+      : `The fastest that holds the gates: ${ratioText(best)}`;
+  const second = goal === 'size' ? ratioText(best) : share;
+  return `${first}, ${second}, ${dropText(best)}.`;
+}
+
+function stay(candidates: readonly Measured[], tried: number, goal: Goal): string {
+  if (tried === 0) return 'No variant could be built for this target; keep the original.';
+  if (candidates.length === 0) return 'No variant holds the gates; keep the original.';
+  return goal === 'size'
+    ? 'No variant that holds the gates is smaller without being slower; keep the original.'
+    : 'No variant that holds the gates is measurably faster; keep the original. (Smaller ones are in the table.)';
+}
+
+const summary = (variant: Measured): string => `Holds the gates: ${ratioText(variant)}, ${dropText(variant)}.`;
+
+function ratioText(variant: Measured): string {
+  const speed = variant.performance?.speedup;
+  if (!speed) return 'speed not measured';
+  const { low, high } = speed.interval;
+  const range = `${speed.ratio.toFixed(2)}x (${low.toFixed(2)} to ${high.toFixed(2)})`;
+  return speed.verdict === 'no difference measured'
+    ? `no difference in speed measured, ${range}`
+    : `${range} the speed`;
+}
+
+function dropText(variant: Measured): string {
+  const { accuracy, numerics } = variant;
+  if (!accuracy?.drop) {
+    const cosine = numerics?.outputs[0]?.cosine;
+    return cosine == null ? 'accuracy not measured' : `accuracy not measured, cosine ${cosine.toFixed(4)}`;
+  }
+  const { value, verdict } = accuracy.drop;
+  if (verdict === 'no difference measured') return `no difference in ${accuracy.metric} measured`;
+  const size =
+    accuracy.format === 'percent' ? `${Math.abs(value * 100).toFixed(2)} points` : Math.abs(value).toPrecision(3);
+  return `${accuracy.metric} ${value > 0 ? 'worse' : 'better'} by ${size}`;
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;

@@ -37,6 +37,8 @@ const TABLE = {
   float8e8m0: [24, 8],
   uint2: [25, 2],
   int2: [26, 2],
+  float6e2m3: [27, 6],
+  float6e3m2: [28, 6],
 } as const;
 
 const byName = new Map<DType, DTypeInfo>();

@@ -50,7 +50,8 @@ class NodeEngine implements Engine {
       },
     };
     try {
-      const opened = (await this._ask(request, options.signal)) as Opened;
+      const owned = staged && typeof staged.model !== 'string' ? [staged.model.buffer] : [];
+      const opened = (await this._ask(request, options.signal, owned)) as Opened;
       return new NodeSession(this, opened, options.signal, release);
     } catch (error) {
       await release();
@@ -73,7 +74,7 @@ class NodeEngine implements Engine {
   }
 
   /** @internal One request to the worker, which is started when first needed and keeps the process alive only while busy. */
-  _ask(request: Ask, signal: AbortSignal | undefined): Promise<unknown> {
+  _ask(request: Ask, signal: AbortSignal | undefined, transfer: ArrayBuffer[] = []): Promise<unknown> {
     throwIfAborted(signal);
     this.#worker ??= this.#start();
     const worker = this.#worker;
@@ -101,7 +102,7 @@ class NodeEngine implements Engine {
         },
       });
       worker.ref();
-      worker.postMessage({ ...request, id });
+      worker.postMessage({ ...request, id }, transfer);
     });
   }
 

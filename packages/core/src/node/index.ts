@@ -1,1 +1,4 @@
 export { nodeEngine } from './engine.js';
+export { FileSource } from './file.js';
+export { readModel } from './read-model.js';
+export { type WriteOptions, type WrittenFile, writeModel } from './write-model.js';

@@ -27,6 +27,7 @@ class NodeEngine implements Engine {
   /** Shared with the worker: 1 makes it drop what it has not begun. */
   #stopped = new Int32Array(new SharedArrayBuffer(4));
   #next = 1;
+  #closed = false;
 
   constructor() {
     const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
@@ -62,6 +63,7 @@ class NodeEngine implements Engine {
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
+    this.#closed = true;
     await Promise.all([...this.#staged].map((staged) => staged.remove()));
     this.#staged.clear();
     if (!worker) return;
@@ -76,6 +78,7 @@ class NodeEngine implements Engine {
   /** @internal One request to the worker, which is started when first needed and keeps the process alive only while busy. */
   _ask(request: Ask, signal: AbortSignal | undefined, transfer: ArrayBuffer[] = []): Promise<unknown> {
     throwIfAborted(signal);
+    if (this.#closed) return Promise.reject(new PareError('aborted', 'The engine was closed.'));
     this.#worker ??= this.#start();
     const worker = this.#worker;
     const id = this.#next++;
@@ -121,7 +124,8 @@ class NodeEngine implements Engine {
       else pending?.reject(new PareError('engine', `ONNX Runtime: ${sentence(answer.message)}`));
     });
     const died = (cause?: unknown): void => {
-      if (this.#worker === worker) this.#worker = undefined;
+      if (this.#worker !== worker) return;
+      this.#worker = undefined;
       this.#rejectAll(new PareError('engine', 'The engine stopped while it was running a model.', { cause }));
     };
     worker.on('error', died);

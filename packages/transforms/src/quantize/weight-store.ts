@@ -1,4 +1,5 @@
-import { elementCount, type Graph, Tensor, type Value } from '@pare/core';
+import { elementCount, type Graph, PareError, Tensor, type Value } from '@pare/core';
+import { type AffineSpec, type Kernels, kernels, type Ranges } from '../kernels/index.js';
 import type { ConstantSource } from './constant-source.js';
 
 /** How weights are written down. */
@@ -53,9 +54,10 @@ export class WeightStore {
 
 async function store(root: Value, tensor: Tensor, format: WeightFormat, request: WeightRequest): Promise<StoredWeight> {
   const { graph, name } = root;
-  const params = channelParams((await tensor.toArray()) as Float32Array, format, request);
-  const quantize = async (): Promise<Uint8Array> =>
-    quantizeChannels((await tensor.toArray()) as Float32Array, params, format, request);
+  const kernel = await kernels();
+  const view = viewOf(tensor, request);
+  const params = affineParams(view.ranges(kernel, await tensor.load()), format, request, root);
+  const quantize = async (): Promise<Uint8Array> => view.quantize(kernel, await tensor.load(), params);
   const initializer = (word: string, dims: readonly number[], produce: () => Promise<Uint8Array>): Value =>
     graph.addInitializer(
       `${name}_${word}`,
@@ -80,14 +82,75 @@ async function store(root: Value, tensor: Tensor, format: WeightFormat, request:
         return initializer('quantized', swapped, async () => swapLastTwo(await quantize(), rows, columns));
       }),
     scale: (as) =>
-      once(`scale ${as}`, () => graph.addInitializer(`${name}_scale`, Tensor.of('float32', as, params.scales))),
+      once(`scale ${as}`, () => graph.addInitializer(`${name}_scale`, Tensor.of('float32', as, params.scale))),
     zeroPoint: (as) =>
       once(`zero ${as}`, () => {
-        const points = as.length === 0 ? params.zeroPoints.slice(0, 1) : params.zeroPoints;
+        const points = as.length === 0 ? params.zeroPoint.slice(0, 1) : params.zeroPoint;
         return graph.addInitializer(`${name}_zero_point`, Tensor.of(format.dtype, as, [...points]));
       }),
-    isSymmetric: params.zeroPoints.every((z) => z === 0),
+    isSymmetric: params.zeroPoint.every((z) => z === 0),
   };
+}
+
+/** How the kernels see a weight: as a matrix with one scale a row, or one a column. */
+interface MatrixView {
+  ranges(kernel: Kernels, bytes: Uint8Array): Ranges;
+  quantize(kernel: Kernels, bytes: Uint8Array, params: AffineSpec): Uint8Array;
+}
+
+function viewOf(tensor: Tensor, { channels, inner }: WeightRequest): MatrixView {
+  const outer = tensor.size / (channels * inner);
+  if (inner === 1) {
+    return {
+      ranges: (kernel, bytes) => kernel.rangeColumns(bytes, outer, channels),
+      quantize: (kernel, bytes, params) => kernel.quantizeColumns(bytes, outer, channels, params),
+    };
+  }
+  // A stack of matrices has its channels in every one of them: rows repeat.
+  const rows = outer * channels;
+  return {
+    ranges: (kernel, bytes) => {
+      const ranges = kernel.rangeRows(bytes, rows, inner);
+      for (let r = channels; r < rows; r++) {
+        const c = r % channels;
+        ranges.min[c] = Math.min(ranges.min[c] as number, ranges.min[r] as number);
+        ranges.max[c] = Math.max(ranges.max[c] as number, ranges.max[r] as number);
+      }
+      return { ...ranges, min: ranges.min.slice(0, channels), max: ranges.max.slice(0, channels) };
+    },
+    quantize: (kernel, bytes, params) => {
+      const scale = Float32Array.from({ length: rows }, (_, r) => params.scale[r % channels] as number);
+      const zeroPoint = Int32Array.from({ length: rows }, (_, r) => params.zeroPoint[r % channels] as number);
+      return kernel.quantizeRows(bytes, rows, inner, { ...params, scale, zeroPoint });
+    },
+  };
+}
+
+/** Scales and zero points for the whole range of each channel, in which 0 is always exact. */
+function affineParams(
+  { min, max, nan, inf }: Ranges,
+  { dtype, reduceRange }: WeightFormat,
+  request: WeightRequest,
+  root: Value,
+): AffineSpec {
+  if (nan + inf > 0) {
+    throw new PareError('bad-model', `Weight "${root.name}" holds ${nan + inf} NaN or infinite values.`);
+  }
+  const signed = dtype === 'int8';
+  const symmetric = request.symmetric || signed;
+  const qmax = signed ? (reduceRange ? 64 : 127) : reduceRange ? 127 : 255;
+  const qmin = signed ? -qmax : 0;
+  const middle = signed ? 0 : reduceRange ? 64 : 128;
+  const scale = new Float32Array(min.length);
+  const zeroPoint = new Int32Array(min.length);
+  for (let c = 0; c < min.length; c++) {
+    const lo = Math.min(0, min[c] as number);
+    const hi = Math.max(0, max[c] as number);
+    const s = Math.fround(symmetric ? Math.max(-lo, hi) / (qmax - middle) : (hi - lo) / qmax) || 1;
+    scale[c] = s;
+    zeroPoint[c] = symmetric ? middle : Math.min(qmax, Math.round(-lo / s));
+  }
+  return { scale, zeroPoint, qmin, qmax };
 }
 
 function swapLastTwo(values: Uint8Array, rows: number, columns: number): Uint8Array {
@@ -99,66 +162,4 @@ function swapLastTwo(values: Uint8Array, rows: number, columns: number): Uint8Ar
     }
   }
   return out;
-}
-
-interface ChannelParams {
-  readonly scales: Float32Array;
-  readonly zeroPoints: Int32Array;
-  readonly low: number;
-  readonly high: number;
-}
-
-function channelParams(
-  values: Float32Array,
-  { dtype, reduceRange }: WeightFormat,
-  { channels, inner, symmetric }: WeightRequest,
-): ChannelParams {
-  const lows = new Float32Array(channels);
-  const highs = new Float32Array(channels);
-  for (let base = 0; base < values.length; base += channels * inner) {
-    for (let c = 0; c < channels; c++) {
-      for (let i = base + c * inner, end = i + inner; i < end; i++) {
-        const v = values[i] as number;
-        if (v < (lows[c] as number)) lows[c] = v;
-        if (v > (highs[c] as number)) highs[c] = v;
-      }
-    }
-  }
-  const scales = new Float32Array(channels);
-  const zeroPoints = new Int32Array(channels);
-  const half = reduceRange ? 64 : 127;
-  const middle = dtype === 'int8' ? 0 : reduceRange ? 64 : 128;
-  const isSymmetric = symmetric || dtype === 'int8';
-  const high = dtype === 'int8' ? half : reduceRange ? 127 : 255;
-  const low = dtype === 'int8' ? -half : 0;
-  for (let c = 0; c < channels; c++) {
-    const lo = lows[c] as number;
-    const hi = highs[c] as number;
-    const steps = isSymmetric ? high - middle : high;
-    const scale = Math.fround((isSymmetric ? Math.max(-lo, hi) : hi - lo) / steps) || 1;
-    scales[c] = scale;
-    zeroPoints[c] = isSymmetric ? middle : Math.min(high, Math.max(0, Math.round(-lo / scale)));
-  }
-  return { scales, zeroPoints, low, high };
-}
-
-function quantizeChannels(
-  values: Float32Array,
-  { scales, zeroPoints, low, high }: ChannelParams,
-  { dtype }: WeightFormat,
-  { channels, inner }: WeightRequest,
-): Uint8Array {
-  const out = dtype === 'int8' ? new Int8Array(values.length) : new Uint8Array(values.length);
-  for (let base = 0; base < values.length; base += channels * inner) {
-    for (let c = 0; c < channels; c++) {
-      const scale = scales[c] as number;
-      const zero = zeroPoints[c] as number;
-      for (let i = base + c * inner, end = i + inner; i < end; i++) {
-        // Half to even, as ONNX QuantizeLinear rounds: adding 1.5 * 2^23 leaves no fraction in a float32.
-        const rounded = Math.fround(Math.fround((values[i] as number) / scale) + 12582912) - 12582912;
-        out[i] = Math.min(high, Math.max(low, rounded + zero));
-      }
-    }
-  }
-  return new Uint8Array(out.buffer);
 }

@@ -1,0 +1,2 @@
+/** Where a model will run. */
+export type TargetName = 'node-cpu' | 'web-wasm' | 'web-webgpu';

@@ -8,10 +8,11 @@ import { type Bytes, loadBytes } from '../proto/source.js';
 import { ioError } from './file.js';
 
 const fsync = promisify(fs.fsync);
+const fdatasync = promisify(fs.fdatasync);
 
 const COPY_BYTES = 4 * 1024 * 1024;
 /** After this many bytes other work gets its turn: progress, Ctrl-C. */
-const TURN_BYTES = 32 * 1024 * 1024;
+const TURN_BYTES = 16 * 1024 * 1024;
 
 /** Temporary files that exist now; a process that leaves in an orderly way takes them with it. */
 const living = new Set<string>();
@@ -53,6 +54,18 @@ export class StagedFile {
    * @throws PareError `io`, `aborted`; what the parts throw. The temporary file is then gone.
    */
   async write(parts: readonly Bytes[], signal?: AbortSignal): Promise<void> {
+    // The disk works along with the copying: left to the end, the system lets pages pile up and then stops the writer.
+    let syncing: Promise<unknown> | undefined;
+    let failure: unknown;
+    const syncAlong = (): void => {
+      syncing ??= fdatasync(this.#descriptor as number)
+        .catch((cause) => {
+          failure ??= cause;
+        })
+        .finally(() => {
+          syncing = undefined;
+        });
+    };
     try {
       const buffer = new Uint8Array(COPY_BYTES);
       let sinceTurn = 0;
@@ -63,14 +76,19 @@ export class StagedFile {
           sinceTurn += bytes.byteLength;
           if (sinceTurn < TURN_BYTES) continue;
           sinceTurn = 0;
+          syncAlong();
           await setImmediate();
           throwIfAborted(signal);
+          if (failure) throw failure;
         }
       }
       throwIfAborted(signal);
-      if (this.#descriptor !== undefined) await fsync(this.#descriptor);
+      await syncing;
+      if (failure) throw failure;
+      await fsync(this.#descriptor as number);
       this.#close();
     } catch (cause) {
+      await syncing;
       this.discard();
       throw ioError(cause, this.path, 'written');
     }

@@ -5,6 +5,7 @@ export * from './errors.js';
 export type { ExternalDataOptions, ExternalFiles } from './external-data.js';
 export * from './ir/attribute.js';
 export * from './ir/check.js';
+export { inlineGraph } from './ir/clone.js';
 export * from './ir/graph.js';
 export * from './ir/model.js';
 export * from './ir/node.js';

@@ -1,6 +1,7 @@
 import { elementCount, type Graph, PareError, Tensor, type Value } from '@pare/core';
-import { type AffineSpec, type Kernels, kernels, type Ranges } from '../kernels/index.js';
+import { type AffineSpec, type ChannelExtremes, type Kernels, kernels } from '../kernels/index.js';
 import type { ConstantSource } from './constant-source.js';
+import type { Emitter } from './emit.js';
 
 /** How weights are written down. */
 export interface WeightFormat {
@@ -22,8 +23,11 @@ export interface WeightRequest {
 export interface StoredWeight {
   /** Integers, in the shape in which the float tensor is stored. */
   readonly values: Value;
-  /** The same with the last two axes swapped. */
-  transposed(): Value;
+  /**
+   * The same with the last two axes swapped: a tensor of its own, or a Transpose before the anchor of `emit` where a Gather
+   * reads the table as it is, so that tied embeddings stay one tensor (ONNX Runtime folds the Transpose when it loads).
+   */
+  transposed(emit: Emitter): Value;
   /** The scales as an initializer of shape `dims`, which has as many elements as there are channels. */
   scale(dims: readonly number[]): Value;
   /** The zero points as an initializer of shape `dims`; `[]` (a scalar) where they are all the same. */
@@ -45,9 +49,14 @@ export class WeightStore {
     this.#stored.set(graph, ofGraph);
     const ofTensor = ofGraph.get(source.tensor) ?? new Map<string, Promise<StoredWeight>>();
     ofGraph.set(source.tensor, ofTensor);
-    const key = `${request.channels}/${request.inner}/${request.symmetric}`;
-    const stored = ofTensor.get(key) ?? store(source.root, source.tensor, this.format, request);
-    ofTensor.set(key, stored);
+    const symmetric = request.symmetric || this.format.dtype === 'int8';
+    const key = `${request.channels}/${request.inner}`;
+    const stored =
+      // Who can take any zero point can take those in the middle.
+      ofTensor.get(`${key}/true`) ??
+      ofTensor.get(`${key}/${symmetric}`) ??
+      store(source.root, source.tensor, this.format, { ...request, symmetric });
+    ofTensor.set(`${key}/${symmetric}`, stored);
     return stored;
   }
 }
@@ -70,17 +79,24 @@ async function store(root: Value, tensor: Tensor, format: WeightFormat, request:
     return value;
   };
   const dims = tensor.dims;
+  const isGathered = root.consumers.some((node) => node.is('Gather'));
+  const values = (): Value => once('values', () => initializer('quantized', dims, quantize));
   return {
     get values() {
-      return once('values', () => initializer('quantized', dims, quantize));
+      return values();
     },
-    transposed: () =>
-      once('transposed', () => {
+    transposed(emit) {
+      if (isGathered) {
+        const perm = dims.map((_, i) => (i < dims.length - 2 ? i : 2 * dims.length - 3 - i));
+        return emit.op('Transpose', [values()], { attributes: { perm } });
+      }
+      return once('transposed', () => {
         const rows = dims.at(-2) ?? 1;
         const columns = dims.at(-1) ?? 1;
         const swapped = [...dims.slice(0, -2), columns, rows];
         return initializer('quantized', swapped, async () => swapLastTwo(await quantize(), rows, columns));
-      }),
+      });
+    },
     scale: (as) =>
       once(`scale ${as}`, () => graph.addInitializer(`${name}_scale`, Tensor.of('float32', as, params.scale))),
     zeroPoint: (as) =>
@@ -94,7 +110,7 @@ async function store(root: Value, tensor: Tensor, format: WeightFormat, request:
 
 /** How the kernels see a weight: as a matrix with one scale a row, or one a column. */
 interface MatrixView {
-  ranges(kernel: Kernels, bytes: Uint8Array): Ranges;
+  ranges(kernel: Kernels, bytes: Uint8Array): ChannelExtremes;
   quantize(kernel: Kernels, bytes: Uint8Array, params: AffineSpec): Uint8Array;
 }
 
@@ -128,16 +144,15 @@ function viewOf(tensor: Tensor, { channels, inner }: WeightRequest): MatrixView 
 
 /** Scales and zero points for the whole range of each channel, in which 0 is always exact. */
 function affineParams(
-  { min, max, nan, inf }: Ranges,
+  { min, max, nan, inf }: ChannelExtremes,
   { dtype, reduceRange }: WeightFormat,
-  request: WeightRequest,
+  { symmetric }: WeightRequest,
   root: Value,
 ): AffineSpec {
   if (nan + inf > 0) {
     throw new PareError('bad-model', `Weight "${root.name}" holds ${nan + inf} NaN or infinite values.`);
   }
   const signed = dtype === 'int8';
-  const symmetric = request.symmetric || signed;
   const qmax = signed ? (reduceRange ? 64 : 127) : reduceRange ? 127 : 255;
   const qmin = signed ? -qmax : 0;
   const middle = signed ? 0 : reduceRange ? 64 : 128;

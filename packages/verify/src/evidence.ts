@@ -267,7 +267,7 @@ export interface ErrorSummary {
   /** Over all elements of all samples together; null when one side is all zeros. */
   readonly cosine: number | null;
   readonly maxAbs: number | null;
-  /** max |e| / max(|original|, 1e-6 * largest |original|). */
+  /** max |e| / max(|original|, 1e-6 * largest |original| of the sample). */
   readonly maxRel: number | null;
   readonly meanAbs: number | null;
   /** Root mean square of e over root mean square of the original. */
@@ -311,7 +311,10 @@ export interface LayerNumerics extends ErrorSummary {
 
 /** Does the runtime's integer arithmetic give what the file says? (pmaddubsw saturates on x64 without VNNI.) */
 export interface SaturationEvidence {
-  /** SQNR against the original with the runtime's graph optimisation on and off, dB; null when there is no error at all. */
+  /**
+   * SQNR against the original as it runs in production, and exactly: with graph optimisation off, or, for operators that are
+   * integer by themselves, with `session.x64quantprecision`. dB; null when there is no error at all.
+   */
   readonly optimizedDb: number | null;
   readonly unoptimizedDb: number | null;
   /** unoptimizedDb - optimizedDb: what the integer kernels lose; null when either is null. */
@@ -344,7 +347,7 @@ export interface Reproducibility {
   readonly runs: number;
   /** The same input twice. */
   readonly repeated: BitComparison;
-  /** One thread against each other count. */
+  /** Other thread counts against the count of this run. */
   readonly threads: readonly (BitComparison & { readonly threads: number })[];
 }
 

@@ -77,15 +77,7 @@ export async function* batches(
   let index = 0;
   for await (const sample of dataset) {
     fit ??= fitData(sample, inputs, dataset.name);
-    const arrays = fit.arrays;
-    const tensors = inputs.map((port) => {
-      const tensor = sample.inputs[arrays[port.name] as string];
-      if (tensor) return fitTensor(tensor, port, dataset.name, sample.id ?? `sample ${index}`).tensor;
-      throw new PareError(
-        'bad-data',
-        `${where(dataset.name, sample.id ?? `sample ${index}`)} has no array "${arrays[port.name]}", which the samples before it have.`,
-      );
-    });
+    const tensors = tensorsOf(sample, inputs, fit, dataset.name, index);
     const shape = tensors.map((t) => t.dims.join('x')).join();
     // Samples of different shapes (lines of text, sentences) run in batches of their own.
     if (fit.fixedBatch === null && pending.length > 0 && pending[0]?.shape !== shape) {
@@ -101,6 +93,28 @@ export async function* batches(
   }
   if (index === 0) throw new PareError('bad-data', `${dataset.name} has no samples.`);
   if (pending.length > 0) yield toBatch(pending, inputs, fit as Fit, index - pending.length);
+}
+
+/**
+ * `batch` for a model with other inputs than the one it was made for (a float16 twin).
+ * @throws PareError `bad-data` when a sample does not fit.
+ */
+export function refitBatch(batch: Batch, inputs: readonly Port[], fit: Fit, name: string): Batch {
+  const rows = batch.samples.map((sample, i) => ({
+    sample,
+    tensors: tensorsOf(sample, inputs, fit, name, batch.start + i),
+  }));
+  return toBatch(rows, inputs, fit, batch.start);
+}
+
+function tensorsOf(sample: Sample, inputs: readonly Port[], fit: Fit, name: string, index: number): HostTensor[] {
+  const id = sample.id ?? `sample ${index}`;
+  return inputs.map((port) => {
+    const array = fit.arrays[port.name] as string;
+    const tensor = sample.inputs[array];
+    if (tensor) return fitTensor(tensor, port, name, id).tensor;
+    throw new PareError('bad-data', `${where(name, id)} has no array "${array}", which the samples before it have.`);
+  });
 }
 
 function toBatch(

@@ -2,6 +2,7 @@ import { elementCount, type Graph, PareError, Tensor, type Value } from '@pare/c
 import { type AffineSpec, type ChannelExtremes, type Kernels, kernels } from '../kernels/index.js';
 import type { ConstantSource } from './constant-source.js';
 import type { Emitter } from './emit.js';
+import { affineParameters, integerRange } from './params.js';
 
 /** How weights are written down. */
 export interface WeightFormat {
@@ -152,20 +153,16 @@ function affineParams(
   if (nan + inf > 0) {
     throw new PareError('bad-model', `Weight "${root.name}" holds ${nan + inf} NaN or infinite values.`);
   }
-  const signed = dtype === 'int8';
-  const qmax = signed ? (reduceRange ? 64 : 127) : reduceRange ? 127 : 255;
-  const qmin = signed ? -qmax : 0;
-  const middle = signed ? 0 : reduceRange ? 64 : 128;
+  const range = integerRange(dtype, { symmetric, reduced: reduceRange });
   const scale = new Float32Array(min.length);
   const zeroPoint = new Int32Array(min.length);
   for (let c = 0; c < min.length; c++) {
-    const lo = Math.min(0, min[c] as number);
-    const hi = Math.max(0, max[c] as number);
-    const s = Math.fround(symmetric ? Math.max(-lo, hi) / (qmax - middle) : (hi - lo) / qmax) || 1;
-    scale[c] = s;
-    zeroPoint[c] = symmetric ? middle : Math.min(qmax, Math.round(-lo / s));
+    const real = { lo: Math.min(0, min[c] as number), hi: Math.max(0, max[c] as number) };
+    const params = affineParameters(real, { ...range, symmetric });
+    scale[c] = params.scale;
+    zeroPoint[c] = params.zeroPoint;
   }
-  return { scale, zeroPoint, qmin, qmax };
+  return { scale, zeroPoint, ...range };
 }
 
 function swapLastTwo(values: Uint8Array, rows: number, columns: number): Uint8Array {

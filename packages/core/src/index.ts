@@ -15,4 +15,6 @@ export * from './ir/type.js';
 export * from './ir/value.js';
 export { type ByteSource, blobSource, memorySource } from './proto/source.js';
 export { type ParseOptions, parseModel } from './read.js';
+export * from './shape/dim.js';
+export * from './shape/infer.js';
 export { SerializedFile, type SerializedModel, type SerializeOptions, serializeModel } from './write.js';

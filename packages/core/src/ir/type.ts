@@ -26,6 +26,11 @@ export type ValueType = { readonly origin?: object } & (
 
 export type TensorType = Extract<ValueType, { kind: 'tensor' | 'sparse' }>;
 
+/** Whether `type` is that of a dense or sparse tensor. */
+export function isTensorType(type: ValueType | undefined): type is TensorType {
+  return type?.kind === 'tensor' || type?.kind === 'sparse';
+}
+
 /** A tensor type; `shape` left out means unknown rank. */
 export function tensorType(dtype: DType | undefined, shape?: Shape): TensorType {
   return { kind: 'tensor', dtype, shape };

@@ -1,0 +1,182 @@
+import { type Dim, type Shape, staticShape } from '../../ir/type.js';
+import { addDim, ceilDivDim, dimBounds, floorDivDim, maxDim, minDim, mulDim, subDim, sumDim } from '../dim.js';
+import {
+  normalizeAxes,
+  normalizeAxis,
+  type Op,
+  type Rule,
+  type RuleTable,
+  tensor,
+  unknownShape,
+  withDim,
+} from '../op.js';
+import { axesOf, shapeInput } from './reshape.js';
+
+/** A bound beyond this means "to the end": exporters write the greatest int32 or int64. */
+const END = 2 ** 31 - 1;
+
+/** Start, end and step of the slice of one axis; null: unknown. */
+interface Range {
+  readonly start: Dim;
+  readonly end: Dim;
+  readonly step: Dim;
+}
+
+/** A start or end counted from the front and clamped to [0, length], for steps forward. */
+function clampForward(index: Dim, length: Dim): Dim {
+  if (index === null) return null;
+  if (typeof index === 'number') {
+    if (index >= END) return length;
+    if (index <= -END) return 0;
+    return index < 0 ? maxDim(addDim(length, index), 0) : minDim(index, length);
+  }
+  const [low, high] = dimBounds(index);
+  if (low >= 0) return minDim(index, length);
+  // Negative for sure: from the end. Otherwise it depends on the values of the names.
+  if (high < 0) return maxDim(addDim(length, index), 0);
+  return null;
+}
+
+/** Number of elements that `range` takes from an axis of `length`. */
+function sliceLength(length: Dim, { start, end, step }: Range): Dim {
+  if (typeof step !== 'number' || step === 0) return null;
+  if (step > 0) {
+    const count = subDim(clampForward(end, length), clampForward(start, length));
+    return ceilDivDim(maxDim(count, 0), step);
+  }
+  // Backwards only in numbers, or all of an axis of any length: x[::-1].
+  if (typeof start !== 'number' || typeof end !== 'number') return null;
+  if ((start >= END || start === -1) && end <= -END) return ceilDivDim(length, -step);
+  if (typeof length !== 'number') return null;
+  return length === 0 ? 0 : indicesOf(length, start, end, step).length;
+}
+
+/** The indices that a slice of numbers takes. */
+function indicesOf(length: number, start: number, end: number, step: number): number[] {
+  const clamp = (i: number, least: number, most: number): number =>
+    Math.min(Math.max(i < 0 ? i + length : i, least), most);
+  const first = step > 0 ? clamp(start, 0, length) : clamp(start, 0, length - 1);
+  const last = step > 0 ? clamp(end, 0, length) : clamp(end, -1, length);
+  return Array.from({ length: Math.max(0, Math.ceil((last - first) / step)) }, (_, i) => first + i * step);
+}
+
+function sliceRanges(op: Op, rank: number): (Range | undefined)[] | undefined {
+  const old = op.version < 10 && op.node.opType === 'Slice';
+  const starts = old ? op.ints('starts') : shapeInput(op, 1);
+  const ends = old ? op.ints('ends') : shapeInput(op, 2);
+  const count = starts?.length ?? ends?.length;
+  const given = old ? op.ints('axes') : axesOf(op, 0, 3);
+  if (given === null || count === undefined) return undefined;
+  const numbers = given ? staticShape(given) : Array.from({ length: count }, (_, i) => i);
+  const axes = numbers && normalizeAxes(numbers, rank);
+  if (!axes) return undefined;
+  const steps = op.has(4) && !old ? shapeInput(op, 4) : undefined;
+  const ranges = new Array<Range | undefined>(rank);
+  for (const [i, axis] of axes.entries()) {
+    const step = op.has(4) && !old ? (steps?.[i] ?? null) : 1;
+    ranges[axis] = { start: starts?.[i] ?? null, end: ends?.[i] ?? null, step };
+  }
+  return ranges;
+}
+
+const slice: Rule = (op) => {
+  const input = op.shape(0);
+  if (!input) return [tensor(op.dtype(0))];
+  const ranges = sliceRanges(op, input.length);
+  if (!ranges) return [tensor(op.dtype(0), unknownShape(input.length))];
+  const shape = input.map((length, axis) => {
+    const range = ranges[axis];
+    return range ? sliceLength(length, range) : length;
+  });
+  return [tensor(op.dtype(0), shape, sliceValues(op, ranges[0]))];
+};
+
+/** Contents of a slice of a vector. */
+function sliceValues(op: Op, range: Range | undefined): readonly Dim[] | undefined {
+  const values = op.values(0);
+  if (!values || op.rank(0) !== 1 || !range) return undefined;
+  const { start, end, step } = range;
+  if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0) return undefined;
+  return values.length === 0 ? [] : indicesOf(values.length, start, end, step).map((i) => values[i] ?? null);
+}
+
+const split: Rule = (op) => {
+  const input = op.shape(0);
+  const count = op.outputCount;
+  const axis = input && normalizeAxis(op.int('axis', 0), input.length);
+  if (!input || axis === undefined) return Array.from({ length: count }, () => tensor(op.dtype(0)));
+  const sizes = splitSizes(op, input[axis] as Dim, count);
+  let offset: Dim = 0;
+  return sizes.map((size) => {
+    const values = op.rank(0) === 1 ? pieceOf(op.values(0), offset, size) : undefined;
+    offset = addDim(offset, size);
+    return tensor(op.dtype(0), withDim(input, axis, size), values);
+  });
+};
+
+const pieceOf = (values: readonly Dim[] | undefined, offset: Dim, size: Dim): readonly Dim[] | undefined =>
+  typeof offset === 'number' && typeof size === 'number' ? values?.slice(offset, offset + size) : undefined;
+
+function splitSizes(op: Op, length: Dim, count: number): readonly Dim[] {
+  const given = op.version < 13 ? op.ints('split') : op.has(1) ? (op.values(1) ?? unknownShape(count)) : undefined;
+  if (given) {
+    // A single unknown part is what the others leave.
+    const open = given.indexOf(null);
+    if (open < 0 || given.indexOf(null, open + 1) >= 0 || given.length !== count) {
+      return Array.from({ length: count }, (_, i) => given[i] ?? null);
+    }
+    const others = sumDim(given.filter((_, i) => i !== open));
+    return given.map((d, i) => (i === open ? subDim(length, others) : d));
+  }
+  const parts = op.int('num_outputs', count);
+  // The last part is the smaller one when the length does not divide evenly (from version 18 on; before, it must).
+  const part = op.version < 18 ? floorDivDim(length, parts) : ceilDivDim(length, parts);
+  const last = op.version < 18 ? part : subDim(length, mulDim(part, parts - 1));
+  return Array.from({ length: count }, (_, i) => (i < parts - 1 ? part : last));
+}
+
+const pad: Rule = (op) => {
+  const input = op.shape(0);
+  const attribute = op.version < 2 ? op.ints('paddings') : op.ints('pads');
+  const pads = op.version < 11 ? attribute : shapeInput(op, 1);
+  if (!input) return [tensor(op.dtype(0), pads && op.version < 11 ? unknownShape(pads.length / 2) : undefined)];
+  const given = op.has(3) && op.version >= 18 ? staticShape(op.values(3)) : input.map((_, i) => i);
+  const axes = given && normalizeAxes(given, input.length);
+  if (!axes || !pads || pads.length !== 2 * axes.length) return [tensor(op.dtype(0), unknownShape(input.length))];
+  let shape: Shape = input;
+  for (const [i, axis] of axes.entries()) {
+    const added = addDim(pads[i] as Dim, pads[i + axes.length] as Dim);
+    shape = withDim(shape, axis, addDim(shape[axis] as Dim, added));
+  }
+  return [tensor(op.dtype(0), shape)];
+};
+
+const centerCropPad: Rule = (op) => {
+  const input = op.shape(0);
+  if (!input) return [tensor(op.dtype(0))];
+  const axes = normalizeAxes(op.ints('axes') ?? input.map((_, i) => i), input.length);
+  const target = op.values(1);
+  const shape = axes && input.map((d, i) => (axes.includes(i) ? (target?.[axes.indexOf(i)] ?? null) : d));
+  return [tensor(op.dtype(0), shape)];
+};
+
+/** Crop of the last two axes: `border` is left, top, right, bottom, or `scale` is height, width. */
+const crop: Rule = (op) => {
+  const input = op.shape(0);
+  if (input?.length !== 4) return [tensor(op.dtype(0))];
+  const border = op.ints('border') ?? [];
+  const [left = 0, top = 0, right = 0, bottom = 0] = border;
+  const scale = op.ints('scale');
+  const size =
+    scale?.length === 2 ? scale : [subDim(input[2] as Dim, top + bottom), subDim(input[3] as Dim, left + right)];
+  return [tensor(op.dtype(0), [input[0] as Dim, input[1] as Dim, ...size])];
+};
+
+export const slicing: RuleTable = {
+  Slice: slice,
+  DynamicSlice: slice,
+  Split: split,
+  Pad: pad,
+  CenterCropPad: centerCropPad,
+  Crop: crop,
+};

@@ -24,9 +24,10 @@ const FIRST_READ = 4096;
 const LARGEST_READ = 256 * 1024;
 /** As in every other implementation of Protocol Buffers. */
 const MAX_DEPTH = 100;
-/** About 64 bytes of memory each: bounds what a hostile file of many tiny elements can make us hold. */
+/** Eight bytes of memory each, or more: bounds what a hostile file of many tiny elements can make us hold. */
 const MAX_ELEMENTS = 2 ** 26;
-const MESSAGE_ELEMENTS = 6;
+/** A message weighs as much as this many numbers. */
+const MESSAGE_ELEMENTS = 15;
 /** A name or text beyond this is no text. */
 const MAX_STRING = 2 ** 26;
 

@@ -27,7 +27,7 @@ interface Cloning {
   /** What all graphs of the model share. */
   readonly root: GraphRoot;
   /** The copies of the values around; what is not in it stays itself (captured values). */
-  readonly map: ReadonlyMap<Value, Value>;
+  readonly map: ReadonlyMap<Value, Value | null>;
   /** Inlined graphs get new names: theirs may be in use where they come to be. */
   readonly rename?: boolean;
   /** The attribute of a function's call that an attribute in the function refers to. */
@@ -44,17 +44,17 @@ export function cloneGraph(graph: Graph, root?: GraphRoot, outer?: ReadonlyMap<V
 
 /**
  * Copies the contents of `body` into the graph of `anchor`, just before it, under fresh names. `actuals` says what stands for
- * the inputs of `body`; what it captures stays captured. For the body of a function, `resolve` gives the attribute of the call
+ * the inputs of `body` (null: left out); what it captures stays captured. For the body of a function, `resolve` gives the attribute of the call
  * that an attribute inside refers to (undefined: left out). Returns what stands for the outputs of `body`.
  */
 export function inlineGraph(
   body: Graph,
   anchor: Node,
-  actuals: ReadonlyMap<Value, Value>,
+  actuals: ReadonlyMap<Value, Value | null>,
   resolve?: (name: string) => AttributeLike | undefined,
 ): Value[] {
   const graph = anchor.graph ?? anchor.fail('is in no graph');
-  const map = new Map(actuals);
+  const map = new Map<Value, Value | null>(actuals);
   const cloning = { root: graph.root, map, rename: true, resolve };
   for (const value of body.values) if (!map.has(value)) map.set(value, copyValue(value, graph, cloning));
   for (const value of body.initializers) {
@@ -96,7 +96,7 @@ function copyNode(node: Node, cloning: Cloning): Node {
   copy.docString = node.docString;
   copy.metadata = new Map(node.metadata);
   copy.origin = node.origin;
-  copy.setInputs(node.inputs.map((v) => v && (map.get(v) ?? v)));
+  copy.setInputs(node.inputs.map((v) => (v && map.has(v) ? (map.get(v) as Value | null) : v)));
   for (const [i, v] of node.outputs.entries()) if (v) copy.setOutput(i, map.get(v) ?? null);
   for (const [name, attribute] of node.attributes) {
     const actual = attribute.type === 'reference' && resolve ? resolve(attribute.value.name) : attribute;

@@ -1,3 +1,5 @@
-export * from './quantize/dynamic.js';
-export type { NodePattern, NodeSelection } from './quantize/select.js';
 export * from './kernels/index.js';
+export * from './quantize/calibration/index.js';
+export * from './quantize/dynamic.js';
+export * from './quantize/params.js';
+export type { NodePattern, NodeSelection } from './quantize/select.js';

@@ -10,7 +10,7 @@ export type Floats = Float32Array | Uint8Array;
 export type Halves = Uint16Array | Uint8Array;
 
 /** Smallest and largest finite value (min > max when there is none), and how many were not finite. */
-export interface Range {
+export interface Extremes {
   min: number;
   max: number;
   nan: number;
@@ -18,7 +18,7 @@ export interface Range {
 }
 
 /** The same of each row or column; the counts are of the whole input. */
-export interface Ranges {
+export interface ChannelExtremes {
   min: Float32Array;
   max: Float32Array;
   nan: number;
@@ -63,11 +63,11 @@ export interface Products {
  */
 export interface Kernels {
   /** Range of all of x. */
-  range(x: Floats): Range;
+  range(x: Floats): Extremes;
   /** Range of each row of x[rows, cols]. */
-  rangeRows(x: Floats, rows: number, cols: number): Ranges;
+  rangeRows(x: Floats, rows: number, cols: number): ChannelExtremes;
   /** Range of each column of x[rows, cols]. */
-  rangeColumns(x: Floats, rows: number, cols: number): Ranges;
+  rangeColumns(x: Floats, rows: number, cols: number): ChannelExtremes;
   /**
    * q = clamp(round(x / scale) + zeroPoint, qmin, qmax) with ties to even, as ONNX QuantizeLinear; one scale a row. Bytes
    * are uint8 or the two's complement of int8. NaN becomes qmin: look at the range first.
@@ -91,11 +91,11 @@ export interface Kernels {
   toBfloat16(x: Floats): Uint16Array;
   fromBfloat16(bits: Halves): Float32Array;
   /**
-   * Adds x to bins of width 2^exponent on both sides of zero: x >= 0 to positive[floor(x / width)], x < 0 to
-   * negative[floor(-x / width)]. Magnitudes beyond the last bin fall into it; NaN and infinities are left out.
-   * Both arrays have the same length.
+   * Adds x to bins of width 2^exponent on both sides of zero: x > 0 to positive[floor(x / width)], x < 0 to
+   * negative[floor(-x / width)]. Magnitudes beyond the last bin fall into it; zeros, NaN and infinities are left out.
+   * Both arrays have the same length; the exponent is at least -126. Returns how many values it counted.
    */
-  histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): void;
+  histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): number;
   /** Blockwise 2, 4 or 8 bit weights. */
   quantizeBlocks(x: Floats, spec: BlockSpec): Blocks;
 }

@@ -2,12 +2,12 @@ import { type BlockSpec, type Blocks, blocksPerRun, candidateRatios } from './bl
 import {
   type AffineSpec,
   bytesOf,
+  type ChannelExtremes,
+  type Extremes,
   type Floats,
   type Halves,
   type Kernels,
   type Products,
-  type Range,
-  type Ranges,
   type TrialErrors,
   type TrialSpec,
 } from './kernels.js';
@@ -17,7 +17,7 @@ import {
  * spelled with Math.fround, and sums run over the lanes of a SIMD register, so that both agree bit for bit.
  */
 export const referenceKernels: Kernels = {
-  range(x: Floats): Range {
+  range(x: Floats): Extremes {
     const all = ranges(floats(x), 1, () => 0);
     return { min: all.min[0] as number, max: all.max[0] as number, nan: all.nan, inf: all.inf };
   },
@@ -34,11 +34,14 @@ export const referenceKernels: Kernels = {
   fromBfloat16: (bits) => fromBits(bits, (h) => h << 16),
   histogram(x, exponent, positive, negative) {
     const scale = 2 ** -exponent;
+    let total = 0;
     for (const v of floats(x)) {
-      if (!Number.isFinite(v)) continue;
+      if (!Number.isFinite(v) || v === 0) continue;
       const bins = v < 0 ? negative : positive;
       bins[Math.min(bins.length - 1, Math.floor(Math.abs(v) * scale))]! += 1;
+      total++;
     }
+    return total;
   },
   quantizeBlocks,
 };
@@ -60,7 +63,7 @@ function clamp(v: number, lo: number, hi: number): number {
   return Math.min(hi, Math.max(lo, v));
 }
 
-function ranges(x: Float32Array, channels: number, channel: (i: number) => number): Ranges {
+function ranges(x: Float32Array, channels: number, channel: (i: number) => number): ChannelExtremes {
   const min = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
   const max = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
   let nan = 0;

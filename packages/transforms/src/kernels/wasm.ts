@@ -2,13 +2,13 @@ import type { BlockSpec, Blocks } from './blocks.js';
 import {
   type AffineSpec,
   bytesOf,
+  type ChannelExtremes,
   checkedBytes,
+  type Extremes,
   type Floats,
   type Halves,
   type Kernels,
   type Products,
-  type Range,
-  type Ranges,
   type TrialErrors,
   type TrialSpec,
 } from './kernels.js';
@@ -16,21 +16,21 @@ import { KERNELS_WASM } from './kernels.wasm.js';
 import { Arena, type KernelExports } from './memory.js';
 import { quantizeBlocks } from './wasm-blocks.js';
 
-let loading: Promise<Kernels> | undefined;
+let loaded: Kernels | undefined;
 
 /**
- * The kernels in WebAssembly SIMD, compiled on the first call. The object is synchronous from then on, in Node and in
- * browsers. Its memory stays at a few megabytes: big inputs pass through it in pieces.
+ * The kernels in WebAssembly SIMD, compiled on the first call (about a millisecond), in Node and in browsers. Their memory
+ * stays at a few megabytes: big inputs pass through it in pieces.
  */
-export function kernels(): Promise<Kernels> {
-  loading ??= instantiate();
-  return loading;
+export function kernels(): Kernels {
+  loaded ??= instantiate();
+  return loaded;
 }
 
-async function instantiate(): Promise<Kernels> {
+function instantiate(): Kernels {
   const wasm = Uint8Array.from(atob(KERNELS_WASM), (c) => c.charCodeAt(0));
-  const { instance } = await WebAssembly.instantiate(wasm, {});
-  return new WasmKernels(instance.exports as unknown as KernelExports);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
+  return new WasmKernels(exports as unknown as KernelExports);
 }
 
 /** Elements of a piece: it stays in the second-level cache between the copy in, the kernel and the copy out. */
@@ -45,12 +45,12 @@ class WasmKernels implements Kernels {
     this.#arena = new Arena(wasm);
   }
 
-  range(x: Floats): Range {
+  range(x: Floats): Extremes {
     const all = this.rangeRows(x, 1, bytesOf(x).byteLength / 4);
     return { min: all.min[0] as number, max: all.max[0] as number, nan: all.nan, inf: all.inf };
   }
 
-  rangeRows(x: Floats, rows: number, cols: number): Ranges {
+  rangeRows(x: Floats, rows: number, cols: number): ChannelExtremes {
     const arena = this.#start();
     const ranges = new RangeState(arena, rows);
     eachRowPiece(checkedBytes(x, rows * cols), arena, rows, cols, (at, row, count, length) => {
@@ -59,7 +59,7 @@ class WasmKernels implements Kernels {
     return ranges.result();
   }
 
-  rangeColumns(x: Floats, rows: number, cols: number): Ranges {
+  rangeColumns(x: Floats, rows: number, cols: number): ChannelExtremes {
     const arena = this.#start();
     const ranges = new RangeState(arena, cols);
     eachRows(checkedBytes(x, rows * cols), arena, rows, cols, 1, (at, _row, count) => {
@@ -189,7 +189,7 @@ class WasmKernels implements Kernels {
     }
   }
 
-  histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): void {
+  histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): number {
     const bytes = bytesOf(x);
     const half = positive.length;
     const bins = half * 2;
@@ -204,10 +204,15 @@ class WasmKernels implements Kernels {
     }
     this.#wasm.fold(counts, bins, folded);
     const sums = new Uint32Array(arena.bytes.buffer, folded, bins);
+    let total = 0;
     for (let i = 0; i < half; i++) {
-      positive[i]! += sums[half + i]!;
-      negative[i]! += sums[half - 1 - i]!;
+      const above = sums[half + i] as number;
+      const below = sums[half - 1 - i] as number;
+      positive[i]! += above;
+      negative[i]! += below;
+      total += above + below;
     }
+    return total;
   }
 
   quantizeBlocks(x: Floats, spec: BlockSpec): Blocks {
@@ -278,7 +283,7 @@ class RangeState {
     this.counts = arena.zeros(8);
   }
 
-  result(): Ranges {
+  result(): ChannelExtremes {
     const [nan, inf] = this.arena.get(this.counts, new Int32Array(2)) as unknown as [number, number];
     const min = this.arena.get(this.min, new Float32Array(this.channels));
     const max = this.arena.get(this.max, new Float32Array(this.channels));

@@ -123,6 +123,9 @@ export interface VariantEvidence {
   readonly verdict: Verdict;
 }
 
+/** A variant that was measured and not judged yet. */
+export type MeasuredVariant = Omit<VariantEvidence, 'verdict'>;
+
 /** One transform of a recipe, as data. */
 export interface RecipeStep {
   readonly transform: string;

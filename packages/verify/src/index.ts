@@ -1,4 +1,3 @@
-export * from './assemble.js';
 export * from './data/csv.js';
 export * from './data/dataset.js';
 export * from './data/fit.js';
@@ -11,7 +10,6 @@ export * from './data/random-data.js';
 export * from './data/split.js';
 export { float16ToNumber, numberToFloat16, toNumbers } from './data/tensor.js';
 export * from './evidence.js';
-export * from './judge.js';
 export * from './metrics/classification.js';
 export * from './metrics/detection.js';
 export * from './metrics/embedding.js';

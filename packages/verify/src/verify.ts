@@ -16,6 +16,7 @@ import type {
   FreshProcess,
   Gates,
   LayersNumerics,
+  MeasuredVariant,
   NumericsEvidence,
   PerformanceEvidence,
   PortInfo,
@@ -24,9 +25,7 @@ import type {
   Reproducibility,
   SaturationEvidence,
   StabilityEvidence,
-  VariantEvidence,
 } from './evidence.js';
-import { judge } from './judge.js';
 import type { Metric } from './metrics/metric.js';
 import { compareLayers } from './numerics/layers.js';
 import { OutputComparison } from './numerics/outputs.js';
@@ -96,10 +95,10 @@ export interface VerifyOptions {
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
 }
 
-/** What was measured; the caller adds model, data and host to make it Evidence. */
+/** What was measured; the caller judges it, and adds model, data and host to make it Evidence. */
 export interface Verified {
-  /** The original first. Verdicts are by the gates and by what the original does; none is recommended yet. */
-  readonly variants: readonly VariantEvidence[];
+  /** The original first. */
+  readonly variants: readonly MeasuredVariant[];
   /** Variants that could not be loaded or run. */
   readonly refused: readonly RefusedVariant[];
   readonly inputs: readonly PortInfo[];
@@ -180,7 +179,7 @@ class Run {
     const saturation = await this.#saturation(entries);
     const performance = await this.#performance(entries);
 
-    const measured = entries.map((entry, i): VariantEvidence => {
+    const measured = entries.map((entry, i): MeasuredVariant => {
       const { model, subject } = entry;
       const numerics: NumericsEvidence | null =
         entry === first || this.#skip.has('evaluation')
@@ -210,13 +209,12 @@ class Run {
         numerics,
         stability: stability[i] ?? null,
         performance: performance[i] ?? null,
-        verdict: { status: 'accepted', reasons: [] },
       };
     });
     const warnings = [...evaluation.warnings];
     if (evaluation.metrics.length === 0 && !this.#skip.has('evaluation')) warnings.unshift(this.#noAccuracy());
     return {
-      variants: judge(measured, this.options.gates),
+      variants: measured,
       refused,
       inputs: first.subject.session.inputs,
       outputs: first.subject.session.outputs,

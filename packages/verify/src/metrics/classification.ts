@@ -121,6 +121,7 @@ export function classOf(sample: Sample, classes: readonly string[] | undefined, 
   if (typeof label === 'string') {
     const index = classes?.indexOf(label) ?? -1;
     if (index >= 0) return index;
+    if (/^\d{1,9}$/.test(label)) return Number(label);
     return badLabel(metric, sample, classes ? `one of its ${classes.length} class names` : 'a class number');
   }
   return badLabel(metric, sample, 'a class number');

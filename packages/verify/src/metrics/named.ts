@@ -58,6 +58,8 @@ export function defaultMetric(label: unknown, outputs: Outputs, options: NamedMe
       ? agreement()
       : cosine();
   }
-  const isClass = Number.isInteger(label) || (typeof label === 'string' && options.classes?.includes(label));
+  const isClass =
+    Number.isInteger(label) ||
+    (typeof label === 'string' && (/^\d{1,9}$/.test(label) || options.classes?.includes(label)));
   return isClass && isVector ? top1(options) : undefined;
 }

@@ -91,7 +91,9 @@ export class ErrorSums {
 
 function cosineOfSums(dot: number, aa: number, bb: number): number | undefined {
   if (aa === 0 || bb === 0) return undefined;
-  return Math.max(-1, Math.min(1, dot / (Math.sqrt(aa) * Math.sqrt(bb))));
+  // Without the roots where they cancel: a tensor and itself have the cosine 1 exactly.
+  const norms = aa === bb ? aa : Math.sqrt(aa) * Math.sqrt(bb);
+  return Math.max(-1, Math.min(1, dot / norms));
 }
 
 function largest(values: Numbers): number {

@@ -63,7 +63,7 @@ export async function measurePerformance(
   for (const [i, subject] of subjects.entries()) {
     const all = flatten(timed[i] as TimedRounds);
     const roundMedians = medians[i] as number[];
-    const freshProcess = (await subject.fresh?.()) ?? null;
+    const freshProcess = await runFresh(subject);
     if (subject.fresh) onProgress?.('fresh process', i + 1, subjects.length);
     evidence.push({
       batch,
@@ -109,6 +109,16 @@ async function measureThroughput(
     options.onProgress?.('throughput', k + 1, sizes.length);
   }
   return rows;
+}
+
+/** Null when there are no processes, or the model fails in one (memory): the runs here have shown that it works. */
+async function runFresh(subject: PerformanceSubject): Promise<FreshProcess | null> {
+  try {
+    return (await subject.fresh?.()) ?? null;
+  } catch (error) {
+    if (error instanceof PareError && error.code === 'engine') return null;
+    throw error;
+  }
 }
 
 /** Models that promise any batch size may still refuse one (a fixed Reshape inside, not enough memory). */

@@ -1,0 +1,37 @@
+import { GraphBuilder, PareError } from '@pare/core';
+import { nodeEngine } from '@pare/core/node';
+import type { FreshAnswer, FreshTask } from './fresh-process.js';
+
+/** The process that measures one model: takes a task, answers, and is killed by its parent. */
+process.once('message', (task: FreshTask) => {
+  measure(task)
+    .catch((error: unknown): FreshAnswer => {
+      return { ok: false, message: error instanceof PareError ? error.message : String(error) };
+    })
+    .then((answer) => process.send?.(answer));
+});
+process.once('disconnect', () => process.exit());
+
+async function measure({ model, feeds, threads, config }: FreshTask): Promise<FreshAnswer> {
+  const engine = nodeEngine();
+  // A model of nothing first: the engine itself belongs to the baseline.
+  const builder = new GraphBuilder();
+  const x = builder.input('x', 'float32', [1]);
+  const empty = await engine.open(builder.output('y', builder.op('Identity', [x]), 'float32', [1]).model());
+  await empty.run({ x: { dtype: 'float32', dims: [1], data: new Float32Array(1) } });
+  await empty.close();
+  const baselineBytes = process.memoryUsage.rss();
+
+  const session = await engine.open(model, { threads, config });
+  const [firstRunMs] = await session.time(feeds, 1);
+  return {
+    ok: true,
+    result: {
+      loadMs: session.loadMs,
+      firstRunMs: firstRunMs as number,
+      // Kilobytes on every platform that Node runs on.
+      peakBytes: process.resourceUsage().maxRSS * 1024,
+      baselineBytes,
+    },
+  };
+}

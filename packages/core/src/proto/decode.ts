@@ -1,5 +1,5 @@
 import { PareError, throwIfAborted } from '../errors.js';
-import { AnyMessage, type Message, type PackedChunk } from './message.js';
+import { type AnyMessage, emptyMessage, type Message, type PackedChunk } from './message.js';
 import {
   DELIMITED,
   END_GROUP,
@@ -101,7 +101,7 @@ class Decoder {
     table: Table,
     private readonly source: ByteSource,
   ) {
-    this.root = new AnyMessage(table);
+    this.root = emptyMessage(table);
     this.frame = frameOf(this.root, table, undefined, undefined, 0, source.size, 0, false);
     this.window = source.bytes ?? this.buffer;
     this.view = viewOf(this.window);
@@ -259,7 +259,7 @@ class Decoder {
     this.count(frame, MESSAGE_ELEMENTS);
     const table = field.table as Table;
     const before = field.repeated ? undefined : (frame.message[field.name] as AnyMessage | undefined);
-    const message = before ?? new AnyMessage(table);
+    const message = before ?? emptyMessage(table);
     if (field.repeated) listOf(frame, field).push(message);
     else this.set(frame, field, message);
     this.frame = frameOf(message, table, frame, field, start, start + length, 0, before !== undefined);
@@ -287,7 +287,8 @@ class Decoder {
     }
     if (wireType === GROUP) {
       if (frame.depth >= MAX_DEPTH) this.fail(frame, `nests more than ${MAX_DEPTH} messages`);
-      this.frame = frameOf(new AnyMessage(NOTHING), NOTHING, frame, undefined, offset, frame.end, number, false);
+      // Nothing in it is known, so nothing is ever stored in the message.
+      this.frame = frameOf(frame.message, NOTHING, frame, undefined, offset, frame.end, number, false);
       return 0;
     }
     let length = 0;
@@ -354,7 +355,7 @@ class Decoder {
 }
 
 function frameOf(
-  message: AnyMessage,
+  message: object,
   table: Table,
   parent: Frame | undefined,
   field: Field | undefined,
@@ -364,7 +365,7 @@ function frameOf(
   merged: boolean,
 ): Frame {
   const depth = parent ? parent.depth + 1 : 0;
-  const fields = message as unknown as Record<string, unknown>;
+  const fields = message as Record<string, unknown>;
   return {
     message: fields,
     table,

@@ -1,4 +1,4 @@
-import { type MessageName, type Messages, type Table, tableOf } from './schema.js';
+import { allTables, type MessageName, type Messages, type Table, tableOf } from './schema.js';
 import type { Bytes, Reference } from './source.js';
 
 /**
@@ -50,8 +50,21 @@ export class AnyMessage {
   declare $verbatim?: Reference | undefined;
   /** Encoded length, once known: messages do not change. */
   declare $size?: number | undefined;
+  declare readonly $table: Table;
+}
 
-  constructor(readonly $table: Table) {}
+/** A class for each message type: engines then keep the fields inside the object, which saves time and memory. */
+const classes = new Map(allTables.map((table) => [table, classOf(table)]));
+
+function classOf(table: Table): new () => AnyMessage {
+  const made = class extends AnyMessage {};
+  Object.defineProperty(made.prototype, '$table', { value: table });
+  return made;
+}
+
+/** An empty message, for `decode` to fill. */
+export function emptyMessage(table: Table): AnyMessage {
+  return new (classes.get(table) as new () => AnyMessage)();
 }
 
 /**
@@ -62,7 +75,7 @@ export type Message<N extends MessageName> = AnyMessage & Fields<N>;
 
 /** A new message. Fields that are undefined are absent. */
 export function createMessage<N extends MessageName>(name: N, fields: Fields<N>): Message<N> {
-  return Object.assign(new AnyMessage(tableOf(name)), fields) as Message<N>;
+  return Object.assign(emptyMessage(tableOf(name)), fields) as Message<N>;
 }
 
 /**
@@ -70,20 +83,29 @@ export function createMessage<N extends MessageName>(name: N, fields: Fields<N>)
  * other field, unknown ones included. No origin: a new message. Lists without elements are absent.
  */
 export function amend<N extends MessageName>(name: N, origin: Message<N> | undefined, fields: Fields<N>): Message<N> {
-  const wanted = Object.entries(fields).map(([key, value]): [string, unknown] => [
-    key,
-    isEmptyList(value) ? undefined : value,
-  ]);
-  if (!origin) return createMessage(name, Object.fromEntries(wanted) as Fields<N>);
-  const present = origin as unknown as Record<string, unknown>;
-  const changes = wanted.filter(([key, value]) => !same(present[key], value));
-  if (changes.length === 0) return origin;
-  const copy = createMessage(name, {});
+  const present = (origin ?? {}) as Record<string, unknown>;
+  const wanted = fields as Record<string, unknown>;
+  let copy: Record<string, unknown> | undefined;
+  for (const key in wanted) {
+    const value = isEmptyList(wanted[key]) ? undefined : wanted[key];
+    if (same(present[key], value)) continue;
+    copy ??= copyOf(name, origin);
+    copy[key] = value;
+  }
+  return (copy as Message<N> | undefined) ?? origin ?? createMessage(name, {} as Fields<N>);
+}
+
+/** A copy to be changed: it no longer stands in the file. */
+function copyOf<N extends MessageName>(name: N, origin: Message<N> | undefined): Record<string, unknown> {
+  const copy = emptyMessage(tableOf(name));
+  const fields = copy as unknown as Record<string, unknown>;
+  if (!origin) return fields;
   for (const field of copy.$table.fields) {
-    if (present[field.name] !== undefined) Object.assign(copy, { [field.name]: present[field.name] });
+    const value = (origin as unknown as Record<string, unknown>)[field.name];
+    if (value !== undefined) fields[field.name] = value;
   }
   if (origin.$unknown) copy.$unknown = origin.$unknown;
-  return Object.assign(copy, Object.fromEntries(changes));
+  return fields;
 }
 
 const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GraphBuilder, type HostTensor } from '@pare/core';
 import { writeModel } from '@pare/core/node';
-import { writeNpz } from '@pare/verify';
+import { encodeNpz } from '@pare/verify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 // Every ```ts block of the documentation runs, as its reader would run it: in a folder with a model.onnx (a small image
@@ -20,7 +20,7 @@ beforeAll(async () => {
   mkdirSync(folder, { recursive: true });
   process.chdir(folder);
   await writeModel('model.onnx', classifier());
-  writeFileSync('val.npz', await writeNpz(samples(200)));
+  writeFileSync('val.npz', encodeNpz(samples(200)));
 });
 
 afterAll(() => {

@@ -1,5 +1,5 @@
 import type { Dataset, Gates, Metric } from '@pare/verify';
-import type { Goal } from './judge.js';
+import type { Goal } from './goal.js';
 import type { TargetName } from './targets/profile.js';
 
 /** What `pare.config.ts` exports as its default: the main job, written down. Paths are relative to the file. */
@@ -20,7 +20,7 @@ export interface PareConfig {
   /** Default `latency`. */
   readonly goal?: Goal;
   /** Shapes and named dimensions to fix in the model before anything else. */
-  readonly fixShapes?: Readonly<Record<string, readonly number[]>>;
+  readonly fixShapes?: Readonly<Record<string, readonly (number | string)[]>>;
   readonly fixDims?: Readonly<Record<string, number>>;
   /** Folder for the result. Default `dist`. */
   readonly output?: string;

@@ -1,1 +1,10 @@
-export {};
+export * from './config.js';
+export { calibrationFeeds } from './data.js';
+export * from './goal.js';
+export * from './inspect/inspect.js';
+export * from './optimize.js';
+export * from './plan.js';
+export * from './precision.js';
+export * from './recipe.js';
+export * from './targets/detect.js';
+export * from './targets/profile.js';

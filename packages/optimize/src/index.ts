@@ -1,7 +1,11 @@
+export * from './assemble.js';
 export * from './config.js';
 export { calibrationFeeds } from './data.js';
+export type { Layout } from './deliver.js';
 export * from './goal.js';
 export * from './inspect/inspect.js';
+export * from './inspect/preview.js';
+export * from './judge.js';
 export * from './optimize.js';
 export * from './plan.js';
 export * from './precision.js';

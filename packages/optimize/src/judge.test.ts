@@ -1,5 +1,6 @@
+import type { MeasuredVariant } from '@pare/verify';
 import { describe, expect, it } from 'vitest';
-import { type Judgement, judge, type Measured } from './judge.js';
+import { type Judgement, judge } from './judge.js';
 
 interface Case {
   name?: string;
@@ -17,7 +18,7 @@ interface Case {
 }
 
 /** A measured variant in which only what the judge looks at is filled with care. */
-function variant(c: Case, isOriginal = false): Measured {
+function variant(c: Case, isOriginal = false): MeasuredVariant {
   const ratio = c.ratio ?? 1;
   const spread = c.spread ?? 0.05;
   const interval = { low: ratio - spread, high: ratio + spread, level: 0.95, method: 'bootstrap-percentile' as const };
@@ -45,7 +46,7 @@ function variant(c: Case, isOriginal = false): Measured {
       latency: { p95: c.p95 ?? 10 },
       speedup: isOriginal ? null : { ratio, interval, verdict },
     },
-  } as unknown as Measured;
+  } as unknown as MeasuredVariant;
 }
 
 const run = (cases: Case[], gates = {}, goal: 'latency' | 'size' = 'latency'): Judgement =>

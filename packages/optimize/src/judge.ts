@@ -1,10 +1,5 @@
-import type { Gates, Recommendation, VariantEvidence, Verdict } from '@pare/verify';
-
-/** What the recommended variant must be better at than the original. */
-export type Goal = 'latency' | 'size';
-
-/** A variant that was measured and has no verdict yet. */
-export type Measured = Omit<VariantEvidence, 'verdict'>;
+import type { Gates, MeasuredVariant, Recommendation, Verdict } from '@pare/verify';
+import type { Goal } from './goal.js';
 
 export interface Judgement {
   /** In the order of the variants. */
@@ -21,7 +16,7 @@ export const BLIND_MIN_COSINE = 0.99;
  * the original. Recommended is the fastest (goal `latency`) or smallest (`size`) of the rest; one that is slower than the
  * original never is, and with goal `latency` nothing but a variant that is measurably faster is.
  */
-export function judge(variants: readonly Measured[], gates: Gates, goal: Goal = 'latency'): Judgement {
+export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: Goal = 'latency'): Judgement {
   const original = variants.find((v) => v.isOriginal);
   const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates)));
   const candidates = variants.filter((v, i) => !v.isOriginal && refusals[i]?.length === 0);
@@ -32,7 +27,9 @@ export function judge(variants: readonly Measured[], gates: Gates, goal: Goal = 
   const verdicts = variants.map((variant, i): Verdict => {
     const reasons = refusals[i] ?? [];
     if (reasons.length > 0) return { status: 'refused', reasons };
-    if (variant.name === recommendation.variant) return { status: 'recommended', reasons: [recommendation.reason] };
+    if (variant.name === recommendation.variant) {
+      return { status: 'recommended', reasons: [recommendation.reason, ...caveats(variant)] };
+    }
     return {
       status: 'accepted',
       reasons: [variant.isOriginal ? 'What everything is compared with.' : summary(variant)],
@@ -41,7 +38,7 @@ export function judge(variants: readonly Measured[], gates: Gates, goal: Goal = 
   return { verdicts, recommendation };
 }
 
-function refusalsOf(variant: Measured, original: Measured, gates: Gates): string[] {
+function refusalsOf(variant: MeasuredVariant, original: MeasuredVariant, gates: Gates): string[] {
   return [
     ...gateFailures(variant, gates),
     ...nonFinite(variant),
@@ -50,7 +47,7 @@ function refusalsOf(variant: Measured, original: Measured, gates: Gates): string
   ];
 }
 
-function gateFailures(variant: Measured, gates: Gates): string[] {
+function gateFailures(variant: MeasuredVariant, gates: Gates): string[] {
   const failures: string[] = [];
   const { accuracy, performance, numerics } = variant;
   const drop = accuracy?.drop;
@@ -58,6 +55,9 @@ function gateFailures(variant: Measured, gates: Gates): string[] {
     const unit = (n: number): string =>
       accuracy.format === 'percent' ? `${(n * 100).toFixed(2)} %` : n.toPrecision(3);
     failures.push(`${accuracy.metric} drops by ${unit(drop.value)}, more than the ${unit(gates.maxDrop)} allowed.`);
+  }
+  if (accuracy && drop === null && gates.maxDrop !== undefined) {
+    failures.push(`Its drop of ${accuracy.metric} is not a number, so the gate on it cannot hold.`);
   }
   const p95 = performance?.latency.p95;
   if (p95 !== undefined && gates.maxP95Ms !== undefined && p95 > gates.maxP95Ms) {
@@ -78,7 +78,7 @@ function gateFailures(variant: Measured, gates: Gates): string[] {
   return failures;
 }
 
-function nonFinite(variant: Measured): string[] {
+function nonFinite(variant: MeasuredVariant): string[] {
   const outputs = variant.numerics?.outputs ?? [];
   const bad = outputs.find((o) => o.nonFiniteVariant > o.nonFiniteOriginal);
   const reasons = bad
@@ -91,13 +91,13 @@ function nonFinite(variant: Measured): string[] {
   return reasons;
 }
 
-function saturation(variant: Measured): string[] {
+function saturation(variant: MeasuredVariant): string[] {
   const found = variant.numerics?.saturation;
   return found?.verdict === 'saturates' ? [`Integer kernels saturate on this CPU: ${found.reason}`] : [];
 }
 
 /** A variant has to be better at something. */
-function pointless(variant: Measured, original: Measured): string[] {
+function pointless(variant: MeasuredVariant, original: MeasuredVariant): string[] {
   const smaller = variant.bytes < original.bytes * 0.98;
   const speed = variant.performance?.speedup;
   if (smaller || speed?.verdict === 'faster') return [];
@@ -105,8 +105,12 @@ function pointless(variant: Measured, original: Measured): string[] {
   return [speed ? `Neither smaller (${size}) nor faster (${ratioText(variant)}).` : `Not smaller: ${size}.`];
 }
 
-function pick(candidates: readonly Measured[], original: Measured, goal: Goal): Measured | undefined {
-  const ratio = (v: Measured): number => v.performance?.speedup?.ratio ?? 0;
+function pick(
+  candidates: readonly MeasuredVariant[],
+  original: MeasuredVariant,
+  goal: Goal,
+): MeasuredVariant | undefined {
+  const ratio = (v: MeasuredVariant): number => v.performance?.speedup?.ratio ?? 0;
   if (goal === 'size') {
     return candidates
       .filter((v) => v.performance?.speedup?.verdict !== 'slower' && v.bytes < original.bytes)
@@ -118,11 +122,11 @@ function pick(candidates: readonly Measured[], original: Measured, goal: Goal): 
   // Speeds that the measurement cannot tell apart are settled by the smaller drop, then by the smaller file.
   const low = fastest.performance?.speedup?.interval.low ?? 0;
   const level = faster.filter((v) => (v.performance?.speedup?.interval.high ?? 0) >= low && ratio(v) >= low);
-  const drop = (v: Measured): number => (v.accuracy?.drop?.verdict === 'worse' ? v.accuracy.drop.value : 0);
+  const drop = (v: MeasuredVariant): number => (v.accuracy?.drop?.verdict === 'worse' ? v.accuracy.drop.value : 0);
   return level.sort((a, b) => drop(a) - drop(b) || a.bytes - b.bytes || ratio(b) - ratio(a))[0];
 }
 
-function praise(best: Measured, original: Measured, goal: Goal): string {
+function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal): string {
   const share = `${((best.bytes / original.bytes) * 100).toFixed(0)} % of the size`;
   const first =
     goal === 'size'
@@ -132,7 +136,7 @@ function praise(best: Measured, original: Measured, goal: Goal): string {
   return `${first}, ${second}, ${dropText(best)}.`;
 }
 
-function stay(candidates: readonly Measured[], tried: number, goal: Goal): string {
+function stay(candidates: readonly MeasuredVariant[], tried: number, goal: Goal): string {
   if (tried === 0) return 'No variant could be built for this target; keep the original.';
   if (candidates.length === 0) return 'No variant holds the gates; keep the original.';
   return goal === 'size'
@@ -140,9 +144,15 @@ function stay(candidates: readonly Measured[], tried: number, goal: Goal): strin
     : 'No variant that holds the gates is measurably faster; keep the original. (Smaller ones are in the table.)';
 }
 
-const summary = (variant: Measured): string => `Holds the gates: ${ratioText(variant)}, ${dropText(variant)}.`;
+/** What the numbers leave open. */
+function caveats({ accuracy }: MeasuredVariant): string[] {
+  if (accuracy?.drop?.gate?.verdict !== 'holds') return [];
+  return [`The drop is within the gate, but ${accuracy.samples} samples do not prove it.`];
+}
 
-function ratioText(variant: Measured): string {
+const summary = (variant: MeasuredVariant): string => `Holds the gates: ${ratioText(variant)}, ${dropText(variant)}.`;
+
+function ratioText(variant: MeasuredVariant): string {
   const speed = variant.performance?.speedup;
   if (!speed) return 'speed not measured';
   const { low, high } = speed.interval;
@@ -152,7 +162,7 @@ function ratioText(variant: Measured): string {
     : `${range} the speed`;
 }
 
-function dropText(variant: Measured): string {
+function dropText(variant: MeasuredVariant): string {
   const { accuracy, numerics } = variant;
   if (!accuracy?.drop) {
     const cosine = numerics?.outputs[0]?.cosine;

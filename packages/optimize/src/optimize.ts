@@ -7,7 +7,6 @@ import { type Engine, type Model, PareError, type Shape, throwIfAborted } from '
 import { readModel, writeModel } from '@pare/core/node';
 import { simplify } from '@pare/transforms';
 import {
-  assembleEvidence,
   type Dataset,
   type Evidence,
   type Gates,
@@ -19,6 +18,7 @@ import {
   verify,
 } from '@pare/verify';
 import { freshProcess, hostInfo } from '@pare/verify/node';
+import { assembleEvidence } from './assemble.js';
 import { calibrationFeeds, prepareData, type RunData } from './data.js';
 import { type Delivered, deliver, type Layout } from './deliver.js';
 import type { Goal } from './goal.js';
@@ -123,9 +123,10 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
       host: hostInfo(engine.name),
       options: { target, threads, batchSize: 1, seed, gates: options.gates ?? {} },
       refused: failed,
+      goal: options.goal ?? 'latency',
       repeat: { command: options.command ?? '', config: null },
     });
-    const delivered = await deliver(evidence, built, { ...options, staging });
+    const delivered = await deliver(evidence, built, options);
     return { evidence, ...delivered };
   } finally {
     await rm(staging, { recursive: true, force: true });

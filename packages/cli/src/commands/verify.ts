@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
+import { assembleEvidence } from '@pare/optimize';
 import {
-  assembleEvidence,
   type DataInfo,
   type Dataset,
   type Evidence,

@@ -1,3 +1,6 @@
+export type { HalfType } from './float16/constants.js';
+export * from './float16/float16.js';
+export { measureRanges, type TensorRange } from './float16/measure.js';
 export * from './kernels/index.js';
 export * from './quantize/calibration/index.js';
 export * from './quantize/dynamic.js';

@@ -31,6 +31,11 @@ export function isTensorType(type: ValueType | undefined): type is TensorType {
   return type?.kind === 'tensor' || type?.kind === 'sparse';
 }
 
+/** Type of the elements of a sequence or of what an optional holds. */
+export function elementType(type: ValueType | undefined): ValueType | undefined {
+  return type && 'element' in type ? type.element : undefined;
+}
+
 /** A tensor type; `shape` left out means unknown rank. */
 export function tensorType(dtype: DType | undefined, shape?: Shape): TensorType {
   return { kind: 'tensor', dtype, shape };

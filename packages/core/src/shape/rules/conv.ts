@@ -57,17 +57,17 @@ function kernelOf(op: Op, weight: Shape | undefined): readonly Dim[] | undefined
 }
 
 /** Shape of a convolution of input `x` with the weight at input `w`. */
-function convShape(op: Op, x: number, w: number): Shape | undefined {
-  const [input, weight] = [op.shape(x), op.shape(w)];
-  const rank = input?.length ?? weight?.length;
-  if (rank === undefined || rank < 2) return undefined;
-  const spatial = slideAll(op, input ?? unknownShape(rank), kernelOf(op, weight) ?? unknownShape(rank - 2));
-  return [input?.[0] ?? null, weight?.[0] ?? null, ...(spatial ?? unknownShape(rank - 2))];
+export function convShape(op: Op, x: number, w: number): Shape | undefined {
+  const weight = op.shape(w);
+  return channelsFirst(op, x, (input) => {
+    const spatial = slideAll(op, input, kernelOf(op, weight) ?? unknownShape(input.length - 2));
+    return [input[0] as Dim, weight?.[0] ?? null, ...(spatial ?? unknownShape(input.length - 2))];
+  });
 }
 
-const conv: Rule = (op) => [tensor(op.dtype(0), convShape(op, 0, 1))];
+export const conv: Rule = (op) => [tensor(op.dtype(0), convShape(op, 0, 1))];
 
-const convTranspose: Rule = (op) => {
+export const convTranspose: Rule = (op) => {
   const [input, weight] = [op.shape(0), op.shape(1)];
   if (!input || input.length < 3) return [tensor(op.dtype(0))];
   const rank = input.length - 2;
@@ -93,13 +93,23 @@ function transposedSpatial(op: Op, input: Shape, weight: Shape | undefined): rea
 }
 
 /** Pooling with `kernel_shape`; a second output, when there is one, holds int64 indices. */
-const pool: Rule = (op) => {
-  const input = op.shape(0);
-  if (!input) return [tensor(op.dtype(0)), tensor('int64')];
-  const spatial = slideAll(op, input, op.ints('kernel_shape'), op.int('ceil_mode', 0) !== 0);
-  const shape = [...input.slice(0, 2), ...(spatial ?? unknownShape(input.length - 2))];
+export const pool: Rule = (op) => {
+  const shape = channelsFirst(op, 0, (input) => {
+    const spatial = slideAll(op, input, op.ints('kernel_shape'), op.int('ceil_mode', 0) !== 0);
+    return [...input.slice(0, 2), ...(spatial ?? unknownShape(Math.max(0, input.length - 2)))];
+  });
   return [tensor(op.dtype(0), shape), tensor('int64', shape)];
 };
+
+/** Applies `fn` to the shape of input `index` as [N, C, spatial...], also where the channels come last. */
+export function channelsFirst(op: Op, index: number, fn: (shape: Shape) => Shape): Shape | undefined {
+  const input = op.shape(index);
+  const last = op.int('channels_last', 0) !== 0 || op.node.opType.startsWith('Nhwc');
+  if (!input || input.length < 2) return undefined;
+  if (!last) return fn(input);
+  const [batch, channels, ...spatial] = fn([input[0] as Dim, input.at(-1) as Dim, ...input.slice(1, -1)]);
+  return [batch as Dim, ...spatial, channels as Dim];
+}
 
 export const globalPool: Rule = (op) => [
   tensor(

@@ -121,6 +121,7 @@ export const elementwise: RuleTable = {
   IsInf: unaryTo('bool'),
   Clip: clip,
   Cast: castRule,
+  BitCast: (op) => [tensor(dtypeOfCode(op.int('to', 0)), op.shape(0))],
   CastLike: castLike,
   Dropout: dropout,
 

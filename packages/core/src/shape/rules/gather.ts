@@ -3,12 +3,16 @@ import { productDim } from '../dim.js';
 import { normalizeAxis, type Op, type Rule, type RuleTable, tensor, withDim } from '../op.js';
 
 const gather: Rule = (op) => {
-  const [data, indices] = [op.shape(0), op.shape(1)];
-  const axis = data && normalizeAxis(op.int('axis', 0), data.length);
-  if (!data || !indices || axis === undefined) return [tensor(op.dtype(0))];
-  const shape = [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)];
-  return [tensor(op.dtype(0), shape, gatherValues(op, data))];
+  const data = op.shape(0);
+  return [tensor(op.dtype(0), gatherShape(data, op.shape(1), op.int('axis', 0)), data && gatherValues(op, data))];
 };
+
+/** `data` with axis `at` replaced by the shape of the indices. */
+export function gatherShape(data: Shape | undefined, indices: Shape | undefined, at: number): Shape | undefined {
+  const axis = data && normalizeAxis(at, data.length);
+  if (!data || !indices || axis === undefined) return undefined;
+  return [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)];
+}
 
 /** Contents of a gather from a vector. */
 function gatherValues(op: Op, data: Shape): readonly Dim[] | undefined {
@@ -18,7 +22,7 @@ function gatherValues(op: Op, data: Shape): readonly Dim[] | undefined {
   return indices.map((i) => (typeof i === 'number' ? (values.at(i) ?? null) : null));
 }
 
-const gatherND: Rule = (op) => {
+export const gatherND: Rule = (op) => {
   const [data, indices] = [op.shape(0), op.shape(1)];
   const depth = indices?.at(-1);
   if (!data || !indices || indices.length === 0 || typeof depth !== 'number') return [tensor(op.dtype(0))];

@@ -1,13 +1,25 @@
 import type { Rule, RuleTable } from '../op.js';
+import { attentions } from './attention.js';
 import { constants } from './constant.js';
+import { controlFlow } from './control.js';
 import { convolution } from './conv.js';
 import { elementwise } from './elementwise.js';
 import { gathering } from './gather.js';
+import { loss } from './loss.js';
 import { product } from './matmul.js';
+import { microsoft } from './microsoft.js';
+import { machineLearning } from './ml.js';
 import { normalization } from './normalization.js';
+import { quantization } from './quantize.js';
+import { recurrence } from './recurrent.js';
 import { reduction } from './reduction.js';
 import { reshaping } from './reshape.js';
+import { sequences } from './sequence.js';
+import { signal } from './signal.js';
 import { slicing } from './slice.js';
+import { text } from './text.js';
+import { transformer } from './transformer.js';
+import { vision } from './vision.js';
 
 /** Rules by domain; one row an operator. */
 export const RULES: Readonly<Record<string, RuleTable>> = {
@@ -21,7 +33,18 @@ export const RULES: Readonly<Record<string, RuleTable>> = {
     ...constants,
     ...reduction,
     ...normalization,
+    ...recurrence,
+    ...quantization,
+    ...sequences,
+    ...controlFlow,
+    ...signal,
+    ...vision,
+    ...text,
+    ...loss,
+    ...attentions,
   },
+  'com.microsoft': { ...microsoft, ...transformer },
+  'ai.onnx.ml': machineLearning,
 };
 
 const table = new Map<string, Rule>();

@@ -26,7 +26,8 @@ export const normalization: RuleTable = {
     const [result, , deviation] = layerNormalization(op);
     return [result, deviation];
   },
-  RMSNormalization: unary(),
+  // The result has the type of the scale.
+  RMSNormalization: (op) => [tensor(op.dtype(1), op.shape(0))],
   GroupNormalization: unary(),
   LRN: unary(),
   LpNormalization: unary(),

@@ -1,0 +1,2 @@
+export type { Difference } from './difference.js';
+export { type Equivalence, type EquivalenceOptions, equivalent, type OutputDifference } from './equivalent.js';

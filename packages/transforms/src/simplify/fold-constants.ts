@@ -1,0 +1,225 @@
+import {
+  byteLength,
+  type Engine,
+  Graph,
+  type HostTensor,
+  Model,
+  type Node,
+  type Session,
+  Tensor,
+  type TypedArray,
+  tensorType,
+  throwIfAborted,
+  type Value,
+} from '@pare/core';
+import { makeConstant } from './edit.js';
+import { isDeterministic, QUANTIZATION } from './operators.js';
+import { type Pass, type Report, wholePass } from './rewrite.js';
+import type { Scope } from './scope.js';
+
+/** Bytes that folding may add to the model, by default: masks and tables fit, weights do not. */
+export const DEFAULT_MAX_FOLD_BYTES = 1 << 20;
+
+/** Larger constants are not carried to the engine: what is small in the end is not computed from such. */
+const MAX_INPUT_BYTES = 64 << 20;
+
+/** Sums of all that one run of the pass may add, as a multiple of what one tensor may. */
+const TOTAL = 16;
+
+/**
+ * Computes what depends on constants only, in one session of the engine. Left alone are random operators, control flow,
+ * dequantization (it would give back the bytes that quantization saved), and whatever would make the model larger by more
+ * than `maxFoldBytes` (a tensor; sixteen times that in all). Without an engine nothing is folded.
+ */
+export function foldConstants(options: { readonly maxFoldBytes?: number | undefined } = {}): Pass {
+  const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
+  return wholePass('fold-constants', async (scope, report, context) => {
+    const foldable = findFoldable(scope, limit, report);
+    const frontier = [...foldable.keys()].filter((value) => isFrontier(value, foldable));
+    if (frontier.length === 0) return;
+    if (!context.engine) {
+      report.refused(`${frontier.length} constant expressions were not computed: that needs an engine.`);
+      return;
+    }
+    let budget = limit * TOTAL;
+    for (const [value, tensor] of await compute(frontier, {
+      scope,
+      foldable,
+      engine: context.engine,
+      report,
+      signal: context.signal,
+    })) {
+      const node = value.producer as Node;
+      const growth = tensor.byteLength - (foldable.get(value)?.freed ?? 0);
+      if (growth > limit || growth > budget) {
+        report.refused(tooLarge(node, growth));
+        continue;
+      }
+      budget -= Math.max(0, growth);
+      report.did(`${node.label} depends on constants only and was computed.`);
+      makeConstant(value, tensor);
+    }
+  });
+}
+
+const tooLarge = (node: Node, growth: number): string =>
+  `${node.label} was not computed in advance: its result would make the model ${growth} bytes larger.`;
+
+interface Foldable {
+  readonly node: Node;
+  /** Bytes of constants that only this value needs: they go when it is computed. */
+  readonly freed: number;
+}
+
+/** Values that depend on constants only and are small enough, in order of computation. */
+function findFoldable(scope: Scope, limit: number, report: Report): Map<Value, Foldable> {
+  const found = new Map<Value, Foldable>();
+  const visit = (graph: Graph): void => {
+    for (const node of graph.nodes()) {
+      for (const sub of node.subgraphs()) visit(sub);
+      if (!isFoldable(node, found)) continue;
+      const freed = node.inputs.reduce((sum, v) => sum + (v ? freedWith(v, found) : 0), 0);
+      const outputs = node.outputs.filter((v): v is Value => v !== null);
+      if (!outputs.every((v) => FOLDED_TYPES.has(scope.dtype(v) ?? ''))) continue;
+      const growth = outputs.map((v) => (sizeOf(v, scope) ?? 0) - freed);
+      if (growth.some((g) => g > limit)) report.refused(tooLarge(node, Math.max(...growth)));
+      else for (const output of outputs) found.set(output, { node, freed });
+    }
+  };
+  visit(scope.model.graph);
+  return found;
+}
+
+/** Types that an engine can give back. */
+const FOLDED_TYPES: ReadonlySet<string> = new Set([
+  'bool',
+  'float16',
+  'float32',
+  'float64',
+  'int16',
+  'int32',
+  'int64',
+  'int8',
+  'uint16',
+  'uint32',
+  'uint64',
+  'uint8',
+]);
+
+function isFoldable(node: Node, found: ReadonlyMap<Value, Foldable>): boolean {
+  if (!isDeterministic(node) || QUANTIZATION.has(node.opType) || node.is('Constant')) return false;
+  const inputs = node.inputs.filter((v): v is Value => v !== null);
+  const isReady = (v: Value): boolean => {
+    if (!v.constant) return found.has(v);
+    return v.constant.dtype !== 'string' && v.constant.byteLength <= MAX_INPUT_BYTES;
+  };
+  return inputs.length > 0 && inputs.every(isReady);
+}
+
+function freedWith(value: Value, found: ReadonlyMap<Value, Foldable>): number {
+  if (value.uses.size !== 1 || value.isGraphOutput) return 0;
+  return value.constant?.byteLength ?? found.get(value)?.freed ?? 0;
+}
+
+function sizeOf(value: Value, scope: Scope): number | undefined {
+  const dims = scope.dims(value);
+  const dtype = scope.dtype(value);
+  return (
+    dims &&
+    dtype &&
+    byteLength(
+      dtype,
+      dims.reduce((a, b) => a * b, 1),
+    )
+  );
+}
+
+/** Whether something that is not folded itself needs `value`. */
+function isFrontier(value: Value, foldable: ReadonlyMap<Value, Foldable>): boolean {
+  if (value.isGraphOutput) return true;
+  for (const { node } of value.uses) if (!node.outputs.some((output) => output && foldable.has(output))) return true;
+  return false;
+}
+
+interface Folding {
+  readonly scope: Scope;
+  readonly foldable: ReadonlyMap<Value, Foldable>;
+  readonly engine: Engine;
+  readonly report: Report;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Runs all of `values` in one session; when the engine refuses, halves of them, so that one bad node spoils only itself. */
+async function compute(values: readonly Value[], folding: Folding): Promise<[Value, Tensor][]> {
+  const { scope, foldable, engine, report, signal } = folding;
+  let session: Session | undefined;
+  try {
+    session = await engine.open(extract(values, foldable, scope), {
+      optimization: 'disabled',
+      ...(signal ? { signal } : {}),
+    });
+    const results = await session.run({});
+    return values.map((value, i) => [value, tensorOf(results[outputName(i)] as HostTensor)]);
+  } catch (error) {
+    throwIfAborted(signal);
+    if (values.length === 1) {
+      report.refused(`${values[0]?.producer?.label} was not computed in advance: ${(error as Error).message}`);
+      return [];
+    }
+    const middle = values.length >> 1;
+    return [...(await compute(values.slice(0, middle), folding)), ...(await compute(values.slice(middle), folding))];
+  } finally {
+    await session?.close();
+  }
+}
+
+const outputName = (index: number): string => `folded_${index}`;
+
+/** A model that computes `values` from constants alone, as outputs by `outputName`. */
+function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>, scope: Scope): Model {
+  const needed = neededFor(values, foldable);
+  const graph = new Graph('fold', { irVersion: Math.max(8, scope.model.irVersion), names: new Set() });
+  const copies = new Map<Value, Value>();
+  const copyOf = (value: Value): Value => {
+    const copy = copies.get(value) ?? graph.addInitializer('constant', value.constant as Tensor);
+    copies.set(value, copy);
+    return copy;
+  };
+  // In the order of computation.
+  for (const node of new Set([...foldable.values()].map((f) => f.node))) {
+    if (!needed.has(node)) continue;
+    const copy = graph.addNode(
+      node.opType,
+      node.inputs.map((v) => v && copyOf(v)),
+      {
+        domain: node.domain,
+        attributes: Object.fromEntries(node.attributes),
+        outputs: node.outputs.map(() => graph.freshName('computed')),
+      },
+    );
+    for (const [i, output] of node.outputs.entries()) if (output) copies.set(output, copy.outputs[i] as Value);
+  }
+  for (const [i, value] of values.entries()) {
+    const copy = copyOf(value);
+    graph.rename(copy, outputName(i));
+    copy.type = tensorType(scope.dtype(value));
+    graph.addOutput(copy);
+  }
+  return new Model(graph, new Map(scope.model.opsets));
+}
+
+function neededFor(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>): Set<Node> {
+  const needed = new Set<Node>();
+  const pending = [...values];
+  for (let value = pending.pop(); value; value = pending.pop()) {
+    const node = foldable.get(value)?.node;
+    if (!node || needed.has(node)) continue;
+    needed.add(node);
+    for (const input of node.inputs) if (input) pending.push(input);
+  }
+  return needed;
+}
+
+function tensorOf({ dtype, dims, data }: HostTensor): Tensor {
+  return Tensor.of(dtype, dims, data as TypedArray);
+}

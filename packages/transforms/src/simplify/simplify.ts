@@ -1,0 +1,97 @@
+import {
+  inferTypes,
+  type Model,
+  type Transform,
+  type TransformContext,
+  type TransformResult,
+  throwIfAborted,
+  topologicalSort,
+} from '@pare/core';
+import { eliminateCommonSubexpressions } from './common-subexpressions.js';
+import { constantsToInitializers } from './constants.js';
+import { eliminateDeadCode } from './dead-code.js';
+import { type FixedShapes, fixShapes } from './fix-shapes.js';
+import { foldConstants } from './fold-constants.js';
+import { foldLayout } from './fold-layout.js';
+import { foldShapes, reshapeByConstant, shareShapes } from './fold-shapes.js';
+import { initializersOutOfInputs } from './initializer-inputs.js';
+import { inlineConstantIf, inlineFunctions } from './inline.js';
+import { learn } from './knowledge.js';
+import { eliminateNoOps } from './no-ops.js';
+import type { Pass } from './rewrite.js';
+import { shareInitializers } from './shared-initializers.js';
+
+/** Options of `simplify`. */
+export interface SimplifyOptions extends FixedShapes {
+  /**
+   * Bytes that computing a constant in advance may add to the model (16 times that in all). Default 1 MiB: masks and tables
+   * are computed, weights that an exporter wrote as a formula stay one.
+   */
+  readonly maxFoldBytes?: number | undefined;
+  /** Replaces calls of the model's own functions by their bodies. Default false. */
+  readonly inlineFunctions?: boolean | undefined;
+  /** Names of passes to leave out; `simplifyPasses` lists them. */
+  readonly skip?: readonly string[] | undefined;
+}
+
+/** More rounds than any model needs: a guard against passes that undo each other. */
+const MAX_ROUNDS = 50;
+
+/** The passes of `simplify`, in the order of a round. */
+export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
+  return [
+    constantsToInitializers(),
+    initializersOutOfInputs(),
+    inlineConstantIf(),
+    foldShapes(),
+    eliminateNoOps(),
+    foldLayout(options),
+    reshapeByConstant(),
+    shareShapes(),
+    foldConstants(options),
+    shareInitializers(),
+    eliminateCommonSubexpressions(),
+    eliminateDeadCode(),
+  ];
+}
+
+/**
+ * Makes the graph smaller without changing what it computes beyond rounding: its passes run in rounds until none finds
+ * anything. Inputs and outputs keep their names, order and types. With an engine in the context, constant expressions are
+ * computed too.
+ */
+export function simplify(options: SimplifyOptions = {}): Transform {
+  return { name: 'simplify', apply: (model, context) => apply(model, options, context) };
+}
+
+async function apply(model: Model, options: SimplifyOptions, context: TransformContext): Promise<TransformResult> {
+  const skipped = new Set(options.skip);
+  const notes: string[] = [];
+  let changed = 0;
+  const once = [fixShapes(options), ...(options.inlineFunctions ? [inlineFunctions()] : [])];
+  for (const pass of once) {
+    const result = await pass.apply(model, context);
+    changed += result.changed;
+    notes.push(...result.notes, ...result.refusals);
+  }
+  topologicalSort(model.graph);
+  const passes = simplifyPasses(options).filter((pass) => !skipped.has(pass.name));
+  let refusals = new Set<string>();
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    let found = 0;
+    refusals = new Set();
+    const knowledge = learn(model);
+    for (const pass of passes) {
+      throwIfAborted(context.signal);
+      const result = await pass.apply(model, { ...context, knowledge });
+      found += result.changed;
+      notes.push(...result.notes);
+      for (const refusal of result.refusals) refusals.add(refusal);
+      context.onProgress?.('simplify', round, MAX_ROUNDS);
+    }
+    changed += found;
+    if (found === 0) break;
+  }
+  inferTypes(model).annotate();
+  return { changed, notes: [...notes, ...refusals] };
+}

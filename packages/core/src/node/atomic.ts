@@ -90,7 +90,8 @@ export class StagedFile {
     } catch (cause) {
       await syncing;
       this.discard();
-      throw ioError(cause, this.path, 'written');
+      // Only what the system refused is told as such; the rest is what a tensor or a source threw.
+      throw cause instanceof Error && 'code' in cause ? ioError(cause, this.path, 'written') : cause;
     }
   }
 

@@ -104,9 +104,9 @@ describe('reading and writing', () => {
     const shards = await writeModel(at('m.onnx'), model, { externalData: { shardBytes: 20_000 } });
     expect(shards.map((f) => [basename(f.path), fs.statSync(f.path).size === f.byteLength])).toEqual([
       ['m.onnx', true],
-      ['m.onnx_data_2', true],
-      ['m.onnx_data_1', true],
       ['m.onnx_data', true],
+      ['m.onnx_data_1', true],
+      ['m.onnx_data_2', true],
     ]);
     expect(await run(at('m.onnx'), 4000)).toBe(14);
     await writeModel(at('inline.onnx'), await readModel(at('m.onnx')), { externalData: false });

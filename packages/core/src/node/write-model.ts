@@ -55,7 +55,7 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
   } finally {
     for (const stage of staged) stage.discard();
   }
-  return files.map(({ contents, path: place }) => ({ path: place, byteLength: contents.byteLength })).reverse();
+  return [file, ...dataFiles].map(({ name, byteLength }) => ({ path: join(folder, name), byteLength }));
 }
 
 /**

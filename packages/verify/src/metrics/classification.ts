@@ -162,7 +162,7 @@ function classScores(outputs: Outputs, options: ClassificationOptions, metric: s
 /** How many classes come before `truth`: larger scores, and equal ones of lower number. */
 function rankOf(scores: ArrayLike<number>, truth: number): number {
   const own = scores[truth] as number;
-  if (Number.isNaN(own)) return scores.length;
+  if (Number.isNaN(own)) return Number.POSITIVE_INFINITY;
   let rank = 0;
   for (let i = 0; i < scores.length; i++) {
     const s = scores[i] as number;

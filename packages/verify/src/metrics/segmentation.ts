@@ -72,7 +72,7 @@ export function meanIou(options: MeanIouOptions = {}): Metric<Overlaps> {
 
 /** Class number of each pixel. */
 function classMap(tensor: HostTensor, axis: 0 | -1): ArrayLike<number> {
-  const dims = tensor.dims[0] === 1 && tensor.dims.length === 3 ? tensor.dims.slice(1) : tensor.dims;
+  const dims = axis === 0 && tensor.dims[0] === 1 && tensor.dims.length === 3 ? tensor.dims.slice(1) : tensor.dims;
   const values = toNumbers(tensor);
   if (dims.length === 2) return values;
   if (dims.length !== 3) {

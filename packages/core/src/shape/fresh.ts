@@ -42,11 +42,6 @@ export class FreshDims {
     return typeof dim === 'string' && this.#names(dim).length > 0 && PLAIN.test(dim) && !this.#variable.has(dim);
   }
 
-  /** Whether `dim` is a fresh name, made at or after `mark`, and nothing else. */
-  isNew(dim: Dim, mark: number): boolean {
-    return typeof dim === 'string' && PLAIN.test(dim) && this.since(dim, mark);
-  }
-
   /** Numbers of the fresh names in `dim`. */
   #names(dim: Dim): number[] {
     if (typeof dim !== 'string' || !dim.includes('_d')) return [];

@@ -7,7 +7,7 @@ import type { Value } from '../ir/value.js';
 import { annotation } from './annotate.js';
 import { canonicalDim, substituteDim } from './dim.js';
 import { FreshDims } from './fresh.js';
-import { declaredType, forgetDims, mergeType, nameUnknown } from './merge.js';
+import { declaredType, forgetDims, forgetShape, mergeType, nameUnknown } from './merge.js';
 import { type Known, Op } from './op.js';
 import { knownTensor } from './rules/constant.js';
 import { ruleFor } from './rules/index.js';
@@ -134,20 +134,20 @@ class Walk implements Inference {
   }
 
   #node(node: Node, frame: Frame): void {
-    const mark = this.#fresh.mark;
     const inputs = node.inputs.map((value) => (value ? this.#lookup(value, frame) : undefined));
     const results = ++this.#visits > MAX_VISITS ? [] : this.#outputs(node, inputs, frame);
     for (const [i, value] of node.outputs.entries()) {
-      if (value) frame.known.set(value, this.#merge(value, results[i], frame, mark));
+      if (value) frame.known.set(value, this.#merge(value, results[i], frame));
     }
   }
 
   /** What a rule says of `value`, completed by what the model declares. */
-  #merge(value: Value, result: Known | undefined, frame: Frame, mark: number): Known {
+  #merge(value: Value, result: Known | undefined, frame: Frame): Known {
     let declared = declaredType(value.type, value.graph._parent === undefined && frame === this.#main);
-    // Within a loop a declared length may be that of one iteration: it only counts where there is nothing else.
-    if (frame.repeated && result?.type) declared = forgetDims(declared, () => false);
-    const merged = mergeType(result?.type, declared, this.#fresh, mark, (problem) => {
+    // Declared lengths may be those of one branch or of one round of a loop: there they do not count.
+    const varies = frame.repeated || (value.producer?.subgraphs().length ?? 0) > 0;
+    if (varies && result?.type) declared = forgetShape(declared);
+    const merged = mergeType(result?.type, declared, this.#fresh, (problem) => {
       if (this.problems.length < 1000) this.problems.push(`Value "${value.name}" ${problem}.`);
     });
     return { type: nameUnknown(merged, this.#fresh), values: result?.values };
@@ -201,14 +201,7 @@ class Walk implements Inference {
   #inside(graph: Graph, given: readonly (Known | undefined)[], frame: Frame): readonly Known[] {
     const mark = this.#fresh.mark;
     for (const [i, input] of graph.inputs.entries()) {
-      const declared = forgetDims(declaredType(input.type), () => false);
-      const type = mergeType(
-        given[i]?.type,
-        declared?.kind === 'tensor' ? { ...declared, shape: undefined } : declared,
-        this.#fresh,
-        mark,
-        () => {},
-      );
+      const type = mergeType(given[i]?.type, forgetShape(declaredType(input.type)), this.#fresh, () => {});
       frame.known.set(input, { type: nameUnknown(type, this.#fresh), values: given[i]?.values });
     }
     this.#graph(graph, frame);

@@ -21,13 +21,12 @@ type Report = (problem: string) => void;
 
 /**
  * What is known of a value when its rule says `inferred` and the model says `declared`. The rule is right where it knows;
- * the declaration fills what is unknown. `mark`: fresh names from there on were made by this very rule.
+ * the declaration fills what is unknown, but not lengths that depend on the data for certain.
  */
 export function mergeType(
   inferred: ValueType | undefined,
   declared: ValueType | undefined,
   fresh: FreshDims,
-  mark: number,
   report: Report,
 ): ValueType | undefined {
   if (!inferred || !declared) return inferred ?? declared;
@@ -37,7 +36,7 @@ export function mergeType(
   }
   if (inferred.kind === 'sequence' || inferred.kind === 'optional') {
     const other = (declared as typeof inferred).element;
-    return { kind: inferred.kind, element: mergeType(inferred.element, other, fresh, mark, report) };
+    return { kind: inferred.kind, element: mergeType(inferred.element, other, fresh, report) };
   }
   if (!isTensorType(inferred)) return inferred;
   const other = declared as TensorType;
@@ -47,7 +46,7 @@ export function mergeType(
   return {
     kind: inferred.kind,
     dtype: inferred.dtype ?? other.dtype,
-    shape: mergeShape(inferred.shape, other.shape, fresh, mark, report),
+    shape: mergeShape(inferred.shape, other.shape, fresh, report),
   };
 }
 
@@ -55,7 +54,6 @@ function mergeShape(
   inferred: Shape | undefined,
   declared: Shape | undefined,
   fresh: FreshDims,
-  mark: number,
   report: Report,
 ): Shape | undefined {
   if (!inferred || !declared) return inferred ?? declared;
@@ -70,8 +68,6 @@ function mergeShape(
     const other = declared[i] as Dim;
     if (dim === null || other === null) return dim ?? other;
     if (equalDims(dim, other) === false) contradiction = true;
-    // A length that depends on the data may take a declared name, but no number.
-    if (fresh.isNew(dim, mark) && typeof other === 'string') return other;
     return fresh.isUnknown(dim) ? other : dim;
   });
   if (contradiction) report(`has shape ${texts()}`);
@@ -82,6 +78,15 @@ function mergeShape(
 export function nameUnknown(type: ValueType | undefined, fresh: FreshDims): ValueType | undefined {
   if (!isTensorType(type) || !type.shape?.includes(null)) return type;
   return { ...type, shape: type.shape.map((d) => d ?? fresh.make()) };
+}
+
+/** `type` without what it says of shapes. */
+export function forgetShape(type: ValueType | undefined): ValueType | undefined {
+  if (isTensorType(type)) return { kind: type.kind, dtype: type.dtype };
+  if (type?.kind === 'sequence' || type?.kind === 'optional') {
+    return { kind: type.kind, element: forgetShape(type.element) };
+  }
+  return type;
 }
 
 /** `type` without dimensions that fail `keep`. */

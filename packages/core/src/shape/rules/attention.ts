@@ -1,6 +1,6 @@
 import type { Dim } from '../../ir/type.js';
-import { addDim, floorDivDim, mulDim } from '../dim.js';
-import { type Op, type Rule, type RuleTable, tensor, unknownShape } from '../op.js';
+import { addDim, floorDivDim, mulDim, subDim } from '../dim.js';
+import { type Op, type Rule, type RuleTable, tensor } from '../op.js';
 import { unary } from './elementwise.js';
 
 /** Heads, length and size of a head of the tensor at input `index`: [B, heads, L, size] or [B, L, heads*size]. */
@@ -48,13 +48,11 @@ export const linearAttention: Rule = (op) => {
   ];
 };
 
-export const causalConvolution: Rule = (op) => [
-  tensor(op.dtype(0), op.shape(0)),
-  tensor(
-    op.dtype(0),
-    op.has(3) ? op.shape(3) : op.rank(0) === undefined ? undefined : unknownShape(op.rank(0) as number),
-  ),
-];
+/** Depthwise convolution of [B, C, length] with a weight [C, 1, k] that looks back: the state is the last k - 1 positions. */
+const causalConvolution: Rule = (op) => {
+  const state = [op.dim(0, 0), op.dim(0, 1), subDim(op.dim(1, 2), 1)];
+  return [tensor(op.dtype(0), op.shape(0)), tensor(op.dtype(0), op.has(3) ? op.shape(3) : state)];
+};
 
 export const attentions: RuleTable = {
   Attention: attention,

@@ -1,4 +1,4 @@
-import { dtypeOfCode } from '../../dtype.js';
+import { type DType, dtypeOfCode } from '../../dtype.js';
 import type { Tensor } from '../../ir/tensor.js';
 import { elementCount } from '../../ir/tensor.js';
 import { type Dim, staticShape } from '../../ir/type.js';
@@ -55,7 +55,7 @@ const range: Rule = (op) => {
   const dtype = op.dtype(0) ?? op.dtype(1) ?? op.dtype(2);
   const [start, limit, delta] = [0, 1, 2].map((i) => op.values(i)?.[0] ?? null) as [Dim, Dim, Dim];
   const step = op.inputCount < 3 ? 1 : delta;
-  const length = rangeLength(start, limit, step);
+  const length = rangeLength(start, limit, step, dtype);
   const values =
     typeof length === 'number' && length <= MAX_VALUES
       ? Array.from({ length }, (_, i) => addDim(start, mulDim(step, i)))
@@ -63,10 +63,13 @@ const range: Rule = (op) => {
   return [tensor(dtype, [length], values)];
 };
 
-/** max(0, ceil((limit - start) / step)), where all are integers (also in a float type). */
-function rangeLength(start: Dim, limit: Dim, step: Dim): Dim {
+/** max(0, ceil((limit - start) / step)), where all are integers (also in a float type) or known floats. */
+function rangeLength(start: Dim, limit: Dim, step: Dim, dtype: DType | undefined): Dim {
   if (typeof step !== 'number' || step === 0) return null;
-  if ([start, limit, step].some((v) => typeof v === 'number' && !Number.isInteger(v))) return null;
+  if ([start, limit, step].some((v) => typeof v === 'number' && !Number.isInteger(v))) {
+    if (typeof start !== 'number' || typeof limit !== 'number' || dtype !== 'float32') return null;
+    return Math.max(0, Math.ceil(Math.fround(limit - start) / step));
+  }
   return maxDim(ceilDivDim(subDim(limit, start), step), 0);
 }
 

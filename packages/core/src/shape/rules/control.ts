@@ -1,7 +1,7 @@
 import type { Graph } from '../../ir/graph.js';
 import { type Dim, elementType, isTensorType, type Shape, tensorType, type ValueType } from '../../ir/type.js';
 import { maxDim } from '../dim.js';
-import { joinTypes } from '../merge.js';
+import { forgetShape, joinTypes } from '../merge.js';
 import { type Known, normalizeAxis, type Op, type Rule, type RuleTable, tensor } from '../op.js';
 
 const ifRule: Rule = (op) => {
@@ -40,21 +40,13 @@ function steady(
     const outputs = op.body(body, inputs(states));
     const next = states.map((state, i): Known => ({ type: joinTypes(state.type, outputs[skip + i]?.type) }));
     if (next.every((state, i) => sameType(state.type, states[i]?.type))) return { states, outputs };
-    states = round < MAX_ROUNDS ? next : next.map(({ type }) => ({ type: withoutShapes(type) }));
+    states = round < MAX_ROUNDS ? next : next.map(({ type }) => ({ type: forgetShape(type) }));
     if (round > 2 * MAX_ROUNDS) return { states: initial.map(() => ({})), outputs: [] };
   }
 }
 
 function sameType(a: ValueType | undefined, b: ValueType | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function withoutShapes(type: ValueType | undefined): ValueType | undefined {
-  if (isTensorType(type)) return tensorType(type.dtype);
-  if (type?.kind === 'sequence' || type?.kind === 'optional') {
-    return { kind: type.kind, element: withoutShapes(type.element) };
-  }
-  return type;
 }
 
 /** A counter or condition of a loop: a scalar, or a vector of one where the body declares it so. */

@@ -60,4 +60,5 @@ export const reduction: RuleTable = {
   ReduceSumSquare: reduce(18),
   ArgMax: argument,
   ArgMin: argument,
+  Det: (op) => [tensor(op.dtype(0), op.shape(0)?.slice(0, -2))],
 };

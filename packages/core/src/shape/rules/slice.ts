@@ -27,7 +27,7 @@ function clampForward(index: Dim, length: Dim): Dim {
   if (index === null) return null;
   if (typeof index === 'number') {
     if (index >= END) return length;
-    if (index <= -END) return 0;
+    if (index <= -END || index === 0) return 0;
     return index < 0 ? maxDim(addDim(length, index), 0) : minDim(index, length);
   }
   const [low, high] = dimBounds(index);
@@ -41,14 +41,23 @@ function clampForward(index: Dim, length: Dim): Dim {
 function sliceLength(length: Dim, { start, end, step }: Range): Dim {
   if (typeof step !== 'number' || step === 0) return null;
   if (step > 0) {
-    const count = subDim(clampForward(end, length), clampForward(start, length));
-    return ceilDivDim(maxDim(count, 0), step);
+    const [first, last] = [clampForward(start, length), clampForward(end, length)];
+    // To the end, or from the beginning: lengths are not negative, so that one clamp is enough.
+    if (last === length) return ceilDivDim(maxDim(subDim(length, fromFront(start, length)), 0), step);
+    const count = first === 0 ? last : maxDim(subDim(last, first), 0);
+    return ceilDivDim(count, step);
   }
   // Backwards only in numbers, or all of an axis of any length: x[::-1].
   if (typeof start !== 'number' || typeof end !== 'number') return null;
   if ((start >= END || start === -1) && end <= -END) return ceilDivDim(length, -step);
   if (typeof length !== 'number') return null;
   return length === 0 ? 0 : indicesOf(length, start, end, step).length;
+}
+
+/** A start counted from the front, at least 0 but not bound by the length. */
+function fromFront(index: Dim, length: Dim): Dim {
+  if (typeof index === 'number') return index < 0 ? clampForward(index, length) : index;
+  return dimBounds(index)[0] >= 0 ? index : clampForward(index, length);
 }
 
 /** The indices that a slice of numbers takes. */
@@ -88,16 +97,23 @@ const slice: Rule = (op) => {
     const range = ranges[axis];
     return range ? sliceLength(length, range) : length;
   });
-  return [tensor(op.dtype(0), shape, sliceValues(op, ranges[0]))];
+  return [tensor(op.dtype(0), shape, sliceValues(op, input, ranges))];
 };
 
-/** Contents of a slice of a vector. */
-function sliceValues(op: Op, range: Range | undefined): readonly Dim[] | undefined {
+/** Contents of a slice. */
+function sliceValues(op: Op, input: Shape, ranges: readonly (Range | undefined)[]): readonly Dim[] | undefined {
   const values = op.values(0);
-  if (!values || op.rank(0) !== 1 || !range) return undefined;
-  const { start, end, step } = range;
-  if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0) return undefined;
-  return values.length === 0 ? [] : indicesOf(values.length, start, end, step).map((i) => values[i] ?? null);
+  const from = staticShape(input);
+  if (!values || !from) return undefined;
+  let offsets = [0];
+  for (const [axis, length] of from.entries()) {
+    const { start, end, step } = ranges[axis] ?? { start: 0, end: length, step: 1 };
+    if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0)
+      return undefined;
+    const taken = length === 0 ? [] : indicesOf(length, start, end, step);
+    offsets = offsets.flatMap((offset) => taken.map((i) => offset * length + i));
+  }
+  return offsets.map((i) => values[i] ?? null);
 }
 
 const split: Rule = (op) => {

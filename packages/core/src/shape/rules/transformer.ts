@@ -1,7 +1,7 @@
 import type { Dim } from '../../ir/type.js';
 import { addDim, floorDivDim, mulDim } from '../dim.js';
 import { type Op, type Rule, type RuleTable, tensor, unknownShape, withDim } from '../op.js';
-import { causalConvolution, linearAttention } from './attention.js';
+import { linearAttention } from './attention.js';
 import { unary } from './elementwise.js';
 
 /** Of com.microsoft: the fused operators of transformers. */
@@ -88,11 +88,17 @@ const sparseAttention: Rule = (op) => {
   return [result, tensor(op.dtype(3), op.shape(3)), tensor(op.dtype(4), op.shape(4))];
 };
 
-const state: Rule = (op) => {
-  const window = op.int('state_window', 0);
-  const [result, present] = op.node.opType === 'LinearAttention' ? linearAttention(op) : causalConvolution(op);
-  return [result, window === 0 ? present : tensor(op.has(3) ? op.dtype(3) : undefined)];
+const linearAttentionState: Rule = (op) => {
+  const [result, present] = linearAttention(op);
+  // A window of states has one more axis.
+  return [result, op.int('state_window', 0) === 0 ? present : tensor(op.has(3) ? op.dtype(3) : undefined)];
 };
+
+/** The state has the shape of the one before; without one, the layout decides, and nothing is said. */
+const causalConvolution: Rule = (op) => [
+  tensor(op.dtype(0), op.shape(0)),
+  tensor(op.dtype(0), op.has(3) ? op.shape(3) : undefined),
+];
 
 const nGramHash: Rule = (op) => {
   const most = op.int('max_ngram_size');
@@ -140,9 +146,9 @@ export const transformer: RuleTable = {
   DecoderMaskedMultiHeadAttention: (op) => [tensor(op.dtype(0), [op.dim(0, 0), op.dim(0, 1), null])],
   GroupQueryAttention: groupQueryAttention,
   SparseAttention: sparseAttention,
-  LinearAttention: state,
+  LinearAttention: linearAttentionState,
   LinearAttentionGate: (op) => [tensor(op.dtype(0), op.shape(0)), tensor(op.dtype(3) ?? op.dtype(0), op.shape(0))],
-  CausalConvWithState: state,
+  CausalConvWithState: causalConvolution,
   EngramGate: (op) => [tensor(op.dtype(0), op.shape(0))],
   MoE: unary(),
   QMoE: unary(),

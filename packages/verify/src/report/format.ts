@@ -72,9 +72,22 @@ export function formatCosine(value: number | null): string {
   if (value === null) return NONE;
   if (value === 1) return '1';
   const gap = 1 - value;
-  const digits = gap > 0 ? Math.min(9, Math.max(4, Math.ceil(-Math.log10(gap)) + 1)) : 4;
+  const digits = gap > 0 ? Math.min(6, Math.max(4, Math.ceil(-Math.log10(gap)) + 1)) : 4;
   const text = value.toFixed(digits);
   return minus(Number(text) === 1 ? `>0.${'9'.repeat(digits)}` : text);
+}
+
+/** A share of two figures, however small: `11%`, `0.062%`. */
+export function formatShare(value: number | null): string {
+  if (value === null) return NONE;
+  const percent = value * 100;
+  if (percent !== 0 && Math.abs(percent) < 1e-3) return `${minus(percent.toExponential(1))}%`;
+  return `${minus(figures(percent, 2))}%`;
+}
+
+/** A round number on an axis: `6 ms`, `2.5 MB`, without zeros that say nothing. */
+export function formatTick(value: number, format: (value: number) => string): string {
+  return format(value).replace(/(\.\d*?)0+(?!\d)/, (_, kept: string) => (kept === '.' ? '' : kept));
 }
 
 /** `32.1 dB`. */
@@ -90,6 +103,12 @@ export function formatP(p: number): string {
 /** The number of `noun`: `1 sample`, `2,000 samples`. */
 export function plural(count: number, noun: string): string {
   return `${formatCount(count)} ${count === 1 ? noun : `${noun}s`}`;
+}
+
+/** At most `n` characters, the end left out. */
+export function truncate(text: string, n: number): string {
+  const chars = [...text];
+  return chars.length <= n ? text : `${chars.slice(0, n - 1).join('')}…`;
 }
 
 /** At most `n` characters, the middle left out: both ends of a tensor's name tell something. */

@@ -1,0 +1,55 @@
+import type { Evidence, RecipeStep, VariantEvidence } from '../../evidence.js';
+import { describeOptions, describeStep } from '../describe.js';
+import { plural } from '../format.js';
+import { type Content, type Html, html } from '../html.js';
+import { chip, details, nameOf, section } from '../parts.js';
+import { kindOf, originalOf } from '../view.js';
+
+const NOTES_SHOWN = 6;
+
+/** What was done to each variant, in words, and why it has its verdict. */
+export function recipes(evidence: Evidence): Html {
+  const made = evidence.variants.filter((v) => !v.isOriginal);
+  if (made.length === 0) return html``;
+  const original = originalOf(evidence);
+  return section(
+    'recipes',
+    'What was done',
+    'Each variant is made from the original by the steps below, in this order.',
+    [...made]
+      .sort((a, b) => rank(a) - rank(b))
+      .map((v) =>
+        details(
+          html`${nameOf(v)} ${chip(kindOf(v))}<span class="summary-text">${v.recipe.map((s) => s.transform).join(' → ')}</span>`,
+          html`<div class="recipe">${v.verdict.reasons.map((r) => html`<p>${r}</p>`)}${steps(v.recipe)}${files(v, original)}</div>`,
+          v.verdict.status === 'recommended',
+        ),
+      ),
+  );
+}
+
+function rank(v: VariantEvidence): number {
+  return ['recommended', 'accepted', 'refused'].indexOf(v.verdict.status);
+}
+
+export function steps(recipe: readonly RecipeStep[]): Content {
+  if (recipe.length === 0) return null;
+  return html`<ol class="steps">${recipe.map((step) => {
+    const options = describeOptions(step.options);
+    const shown = step.notes.slice(0, NOTES_SHOWN);
+    const rest = step.notes.slice(NOTES_SHOWN);
+    return html`<li><p>${describeStep(step)}</p>${options.length > 0 && html`<p class="options">${options.map((o) => html`<code>${o}</code> `)}</p>`}${
+      shown.length > 0 && html`<ul>${shown.map((n) => html`<li>${n}</li>`)}</ul>`
+    }${rest.length > 0 && details(`${plural(rest.length, 'more note')}`, html`<ul>${rest.map((n) => html`<li>${n}</li>`)}</ul>`)}</li>`;
+  })}</ol>`;
+}
+
+function files(v: VariantEvidence, original: VariantEvidence | undefined): Content {
+  const config = Object.entries(v.sessionConfig);
+  if (v.files.length === 0 && config.length === 0) return null;
+  return html`<p class="files">${v.files.map((f) => html`<code>${f}</code> `)}${
+    v.sha256 !== null &&
+    v.sha256 !== original?.sha256 &&
+    html`<span class="hash">SHA-256 ${v.sha256.slice(0, 16)}…</span>`
+  }${config.length > 0 && html`<br>Needs the session config ${config.map(([k, value]) => html`<code>${k}=${value}</code> `)}`}</p>`;
+}

@@ -8,3 +8,5 @@ export * from './quantize/params.js';
 export * from './quantize/saturation.js';
 export type { NodePattern, NodeSelection } from './quantize/select.js';
 export * from './quantize/weights.js';
+export * from './simplify/simplify.js';
+export * from './upgrade-opset.js';

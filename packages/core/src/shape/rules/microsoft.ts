@@ -3,6 +3,7 @@ import type { Dim, Shape } from '../../ir/type.js';
 import { broadcastShapes } from '../broadcast.js';
 import { addDim, floorDivDim, mulDim, subDim } from '../dim.js';
 import { normalizeAxis, type Op, type Rule, type RuleTable, tensor, unknownShape, withDim } from '../op.js';
+import { constants } from './constant.js';
 import { conv, convShape, convTranspose, globalPool, pool } from './conv.js';
 import { unary } from './elementwise.js';
 import { gatherND, gatherShape } from './gather.js';
@@ -10,6 +11,7 @@ import { gemmShape, matmul, matmulShape } from './matmul.js';
 import { recurrentOutputs } from './recurrent.js';
 import { reducedShape } from './reduction.js';
 import { concatShape } from './reshape.js';
+import { padInput } from './slice.js';
 import { vision } from './vision.js';
 
 /** Matrix product of input 0 and a packed weight of which the attributes K and N are the rows and columns. */
@@ -125,7 +127,18 @@ const tokenizer: Rule = (op) => {
   return [tensor('string', input && [...input, op.fresh()])];
 };
 
+/** The weight is a blob; input 2 says its shape. */
+const matmulOfBlob: Rule = (op) => {
+  const a = op.shape(0);
+  const columns = op.values(2)?.[1] ?? null;
+  return [tensor(op.dtype(0), a && a.length > 0 ? [...a.slice(0, -1), columns] : undefined)];
+};
+
 export const microsoft: RuleTable = {
+  Pad: padInput,
+  Range: constants.Range as Rule,
+  MatMulFpQ4: matmulOfBlob,
+  AttnLSTM: (op) => recurrentOutputs(op, op.dtype(0), op.int('hidden_size') ?? op.dim(2, 2)),
   MatMulNBits: packedMatmul,
   MatMulBnb4: packedMatmul,
   FusedMatMul: fusedMatmul,

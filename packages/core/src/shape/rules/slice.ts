@@ -151,20 +151,33 @@ function splitSizes(op: Op, length: Dim, count: number): readonly Dim[] {
   return Array.from({ length: count }, (_, i) => (i < parts - 1 ? part : last));
 }
 
-const pad: Rule = (op) => {
-  const input = op.shape(0);
-  const attribute = op.version < 2 ? op.ints('paddings') : op.ints('pads');
-  const pads = op.version < 11 ? attribute : shapeInput(op, 1);
-  if (!input) return [tensor(op.dtype(0), pads && op.version < 11 ? unknownShape(pads.length / 2) : undefined)];
-  const given = op.has(3) && op.version >= 18 ? staticShape(op.values(3)) : input.map((_, i) => i);
-  const axes = given && normalizeAxes(given, input.length);
-  if (!axes || !pads || pads.length !== 2 * axes.length) return [tensor(op.dtype(0), unknownShape(input.length))];
-  let shape: Shape = input;
+/** `input` with `pads` added: the beginnings, then the ends, of the axes in `axes` (default all). */
+function padded(input: Shape, pads: readonly Dim[] | undefined, axes: readonly number[] | undefined): Shape {
+  if (!axes || pads?.length !== 2 * axes.length) return unknownShape(input.length);
+  let shape = input;
   for (const [i, axis] of axes.entries()) {
     const added = addDim(pads[i] as Dim, pads[i + axes.length] as Dim);
     shape = withDim(shape, axis, addDim(shape[axis] as Dim, added));
   }
-  return [tensor(op.dtype(0), shape)];
+  return shape;
+}
+
+/** Pads are input 1 from version 11 on, and axes input 3 from version 18 on. */
+const pad: Rule = (op) => {
+  const input = op.shape(0);
+  if (op.version < 11) {
+    const pads = op.ints(op.version < 2 ? 'paddings' : 'pads');
+    return [tensor(op.dtype(0), input ? padded(input, pads, [...input.keys()]) : undefined)];
+  }
+  if (!input) return [tensor(op.dtype(0))];
+  const given = op.has(3) && op.version >= 18 ? staticShape(op.values(3)) : [...input.keys()];
+  return [tensor(op.dtype(0), padded(input, shapeInput(op, 1), given && normalizeAxes(given, input.length)))];
+};
+
+/** Pad of com.microsoft: pads are input 1. */
+export const padInput: Rule = (op) => {
+  const input = op.shape(0);
+  return [tensor(op.dtype(0), input && padded(input, shapeInput(op, 1), [...input.keys()]))];
 };
 
 const centerCropPad: Rule = (op) => {

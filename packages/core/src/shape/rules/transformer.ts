@@ -153,6 +153,7 @@ export const transformer: RuleTable = {
   MoE: unary(),
   QMoE: unary(),
   NGramHashMapping: nGramHash,
+  BifurcationDetector: (op) => [tensor(op.dtype(0), [op.fresh()]), tensor(op.dtype(0), [1])],
   GreedySearch: generate(2),
   Sampling: generate(2),
   BeamSearch: generate(3),

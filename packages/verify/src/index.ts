@@ -30,6 +30,7 @@ export * from './performance/measure.js';
 export * from './performance/rounds.js';
 export * from './performance/speedup.js';
 export * from './random.js';
+export { renderReport } from './report/report.js';
 export * from './statistics/bootstrap.js';
 export * from './statistics/proportion.js';
 export * from './statistics/quantile.js';

@@ -7,6 +7,7 @@ export * from './quantize/dynamic.js';
 export * from './quantize/params.js';
 export * from './quantize/saturation.js';
 export type { NodePattern, NodeSelection } from './quantize/select.js';
+export * from './quantize/weight-only.js';
 export * from './quantize/weights.js';
 export * from './simplify/simplify.js';
-export * from './upgrade-opset.js';
+export { type UpgradeOpsetOptions, upgradeOpset } from './upgrade-opset.js';

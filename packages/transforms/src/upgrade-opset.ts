@@ -26,10 +26,11 @@ const NEWEST = 21;
  *   `bad-option` for a version above 21. The model is then half converted: work on a copy.
  */
 export function upgradeOpset(options: UpgradeOpsetOptions): Transform {
-  return { name: 'upgradeOpset', apply: (model) => apply(model, options.to) };
+  return { name: 'upgradeOpset', apply: (model) => upgrade(model, options.to) };
 }
 
-function apply(model: Model, to: number): TransformResult {
+/** `upgradeOpset` for transforms that need a newer opset themselves. */
+export function upgrade(model: Model, to: number): TransformResult {
   const from = model.opset;
   if (!Number.isInteger(to) || to > NEWEST) {
     throw new PareError('bad-option', `Models can be upgraded to opset ${NEWEST} at most, not ${to}.`);

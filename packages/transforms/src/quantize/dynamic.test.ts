@@ -277,12 +277,12 @@ describe('quantizeDynamic', () => {
     expect(await left({ include: ['MatMul'], exclude: ['head/second'] })).toEqual(['head/second', 'head/last']);
   });
 
-  it('refuses weights that are not finite, by name, and opsets without the operators', async () => {
+  it('refuses weights that are not finite, by name, and opsets that cannot be raised', async () => {
     const b = new GraphBuilder();
     const w = b.constant(Tensor.of('float32', [2, 2], [1, Number.NaN, 3, 4]), 'broken');
     b.output('y', b.op('MatMul', [b.input('x', 'float32', [1, 2]), w]));
     await expect(b.model().transform(quantizeDynamic())).rejects.toThrow(/"broken" holds 1 NaN/);
-    await expect(b.model({ opset: 10 }).transform(quantizeDynamic())).rejects.toThrow(/opset 11 or newer/);
+    await expect(b.model({ opset: 6 }).transform(quantizeDynamic())).rejects.toThrow(/opset 6/);
   });
 
   it('says why it leaves a node in float', async () => {

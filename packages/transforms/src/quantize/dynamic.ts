@@ -1,4 +1,5 @@
-import { type Model, PareError, type Transform, type TransformResult, throwIfAborted } from '@pare/core';
+import { type Model, type Transform, type TransformResult, throwIfAborted } from '@pare/core';
+import { upgrade } from '../upgrade-opset.js';
 import { attention, lstm } from './dynamic/contrib.js';
 import { gather } from './dynamic/gather.js';
 import { conv, gemm, matMul } from './dynamic/products.js';
@@ -21,24 +22,18 @@ export interface QuantizeDynamicOptions extends NodeSelection {
  * on each input (DynamicQuantizeLinear), and MatMul, Gemm and Conv compute in integers. No calibration data is needed. Only
  * constant weights of type float32 are touched, also those in Constant nodes and behind Identity; subgraphs are included.
  * A weight or an activation that several nodes read is quantized once. Weights are read again when the model is written, so
- * memory stays bounded by one tensor.
- * @throws PareError `unsupported` when the model's opset is below 11, the first with DynamicQuantizeLinear.
+ * memory stays bounded by one tensor. A model of an older opset is brought to 11, the first with DynamicQuantizeLinear.
+ * @throws PareError `bad-model` for weights that are not finite, `unsupported` when the opset cannot be raised.
  */
 export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
   return { name: 'quantizeDynamic', apply: (model, context) => apply(model, options, context.signal) };
 }
 
 async function apply(model: Model, options: QuantizeDynamicOptions, signal?: AbortSignal): Promise<TransformResult> {
-  if (model.opset < 11) {
-    throw new PareError(
-      'unsupported',
-      `Dynamic quantization needs opset 11 or newer; the model is opset ${model.opset}. Convert it first.`,
-    );
-  }
   const selected = nodeSelector(options);
   const weights = new WeightStore({ dtype: options.weights ?? 'int8', reduceRange: options.reduceRange ?? false });
   const scope = new Scope(model, options.perChannel ?? true, weights);
-  const notes: string[] = [];
+  const notes = [...upgrade(model, 11).notes];
   let changed = 0;
   for (const node of [...model.allNodes()]) {
     const rule = RULES[node.domain ? `${node.domain}.${node.opType}` : node.opType];

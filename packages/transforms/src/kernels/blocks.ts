@@ -88,7 +88,7 @@ export function candidateRatios(spec: BlockSpec): Float32Array {
 }
 
 /** Blocks along one run. */
-export function blocksPerRun(spec: BlockSpec): number {
+export function blocksPerRun(spec: Pick<BlockSpec, 'rows' | 'cols' | 'axis' | 'size'>): number {
   return Math.ceil((spec.axis === 0 ? spec.rows : spec.cols) / spec.size);
 }
 

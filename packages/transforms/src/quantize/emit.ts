@@ -1,13 +1,16 @@
 import type { AttributeLike, Graph, Node, Tensor, Value, ValueType } from '@pare/core';
 
-/** Writes the nodes that replace `anchor`: each is placed before it and named after it. */
+/** Writes the nodes that replace `anchor`: each is placed before it and named after it (or `base`). */
 export class Emitter {
   readonly graph: Graph;
   readonly #base: string;
 
-  constructor(readonly anchor: Node) {
+  constructor(
+    readonly anchor: Node,
+    base?: string,
+  ) {
     this.graph = anchor.graph ?? anchor.fail('is in no graph');
-    this.#base = anchor.name || (anchor.outputs.find((v) => v)?.name ?? anchor.opType);
+    this.#base = base ?? (anchor.name || (anchor.outputs.find((v) => v)?.name ?? anchor.opType));
   }
 
   /** A node with one output. `into` is the value that it computes; default a fresh one of type `type`. */

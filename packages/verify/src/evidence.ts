@@ -417,6 +417,6 @@ export interface SpeedupEvidence {
   /** Median latency of the original over the variant's, median over rounds: 1.5 is one and a half times as fast. */
   readonly ratio: number;
   readonly interval: Interval;
-  /** By the interval: it lies above 1, below 1, or covers it. */
+  /** By the interval: it lies above 1, below 1, or covers it. A ratio within 2 % of 1 is no difference. */
   readonly verdict: 'faster' | 'slower' | 'no difference measured';
 }

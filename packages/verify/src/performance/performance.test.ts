@@ -77,6 +77,11 @@ describe('speed-up', () => {
     }
     expect(wrong / 200).toBeLessThan(0.12);
   });
+  it('does not call one percent a difference, however certain', () => {
+    const percent = measureSpeedup(drift(10, 0.0001), drift(9.9, 0.0001));
+    expect(percent.interval.low).toBeGreaterThan(1);
+    expect(percent.verdict).toBe('no difference measured');
+  });
   it('is not thrown by single hiccups', () => {
     const variant = drift(8, 0.01);
     variant[3] = 500;

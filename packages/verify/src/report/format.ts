@@ -97,12 +97,17 @@ export function formatDb(db: number): string {
 
 /** `p < 0.001`, `p = 0.04`. */
 export function formatP(p: number): string {
-  return p < 0.001 ? 'p < 0.001' : `p = ${figures(p, 2)}`;
+  return p < 0.001 ? 'p\u00a0<\u00a00.001' : `p\u00a0=\u00a0${figures(p, 2)}`;
 }
 
 /** The number of `noun`: `1 sample`, `2,000 samples`. */
 export function plural(count: number, noun: string): string {
   return `${formatCount(count)} ${count === 1 ? noun : `${noun}s`}`;
+}
+
+/** With a capital at its beginning, for titles: metrics have names like `top-1`. */
+export function capitalize(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** At most `n` characters, the end left out. */

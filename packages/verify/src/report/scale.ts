@@ -26,7 +26,15 @@ export function linearScale(
   return Object.assign((v: number) => (v - low) / (high - low), { domain: [low, high] as const, ticks });
 }
 
-/** A logarithmic scale (for ratios) with ticks at 1, 2, 5, or powers of ten when it is long. All values must be positive. */
+/** Multiples of powers of ten to put ticks at: the coarsest that gives three is taken. */
+const LOG_STEPS = [
+  [1],
+  [1, 2, 5],
+  [1, 1.5, 2, 3, 5, 7],
+  [1, 1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.25, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 7, 8, 9],
+];
+
+/** A logarithmic scale (for ratios) with ticks at round numbers. All values must be positive. */
 export function logScale(values: readonly number[], pad = 0.08): Scale {
   let [low, high] = extent(values).map(Math.log) as [number, number];
   if (high === low) {
@@ -36,14 +44,14 @@ export function logScale(values: readonly number[], pad = 0.08): Scale {
   const margin = (high - low) * pad;
   low -= margin;
   high += margin;
-  const ticks: number[] = [];
-  const steps = high - low < Math.log(8) ? [1, 1.5, 2, 3, 4, 5, 6, 8] : high - low > Math.log(2000) ? [1] : [1, 2, 5];
-  for (let power = Math.floor(low / Math.LN10); power <= high / Math.LN10; power++) {
-    for (const step of steps) {
-      const tick = round(step * 10 ** power);
-      if (Math.log(tick) >= low && Math.log(tick) <= high) ticks.push(tick);
-    }
-  }
+  const ticksOf = (steps: readonly number[]): number[] => {
+    const ticks: number[] = [];
+    for (let power = Math.floor(low / Math.LN10); power <= high / Math.LN10; power++)
+      for (const step of steps) ticks.push(round(step * 10 ** power));
+    return ticks.filter((t) => Math.log(t) >= low && Math.log(t) <= high);
+  };
+  const sets = LOG_STEPS.map(ticksOf);
+  const ticks = sets.find((t) => t.length >= 3) ?? (sets.at(-1) as number[]);
   return Object.assign((v: number) => (Math.log(v) - low) / (high - low), {
     domain: [Math.exp(low), Math.exp(high)] as const,
     ticks,

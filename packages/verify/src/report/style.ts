@@ -11,6 +11,7 @@ body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 Inter,syste
 h1,h2,h3,p,dl,dd,ul,ol,figure,pre{margin:0}
 a{color:inherit}
 code,pre{font:0.88em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
+.nowrap{white-space:nowrap}
 .hidden{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:4px}
 
@@ -40,7 +41,6 @@ h1 em{font-style:normal;color:var(--accent)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(168px,1fr));margin-top:2rem;background:var(--surface);border:1px solid var(--line);border-radius:14px;overflow:hidden}
 .tiles>div{padding:1.05rem 1.2rem 1.1rem;box-shadow:-1px -1px 0 var(--line)}
 .tiles dt{font-size:13px;color:var(--ink-3)}
-.tiles dt::first-letter{text-transform:uppercase}
 .figure{display:block;font-size:1.72rem;line-height:1.25;letter-spacing:-.02em;font-weight:620;white-space:nowrap}
 .tiles .below{font-size:13px}
 .gates{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.35rem 1.4rem;margin-top:1rem;font-size:14px;color:var(--ink-2)}
@@ -60,14 +60,13 @@ h3{font-size:.95rem;font-weight:620;margin:1.5rem 0 .5rem;display:flex;align-ite
 .lead{color:var(--ink-3);font-size:13.5px;line-height:1.5;margin-top:.4rem}
 .note{color:var(--ink-3);font-size:13px;margin-top:.7rem}
 
-.scroll{overflow-x:auto;margin:0 -6px;padding:0 6px 2px;scrollbar-width:thin}
-table{border-collapse:collapse;width:100%;font-size:14px}
+.scroll{position:relative;overflow-x:auto;margin:0 -6px;padding:0 6px 2px;scrollbar-width:thin}
+table{border-collapse:separate;border-spacing:0;width:100%;font-size:14px}
 th,td{padding:.5rem .8rem;text-align:right;vertical-align:baseline;border-bottom:1px solid var(--line);white-space:nowrap;font-weight:400}
 th:first-child,td:first-child{padding-left:0}
 th:last-child,td:last-child{padding-right:0}
 tbody tr:last-child>*{border-bottom:0}
 thead th{font-size:12.5px;color:var(--ink-3);border-bottom:1px solid var(--line-strong);vertical-align:bottom}
-thead th::first-letter{text-transform:uppercase}
 .text{text-align:left}
 tbody th{font-weight:550;text-align:left}
 tbody th.text{min-width:9rem}
@@ -90,7 +89,6 @@ tbody tr:hover>*{background:color-mix(in srgb,var(--sunken) 55%,transparent)}
 .summary tr.refused .bad{color:var(--red)}
 .summary .bar{margin-top:.25rem;min-width:76px}
 th button{all:unset;cursor:pointer;display:inline-block}
-th button::first-letter{text-transform:uppercase}
 th button:focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}
 th button:hover{color:var(--ink)}
 th[aria-sort] button{color:var(--ink);font-weight:600}
@@ -113,7 +111,6 @@ svg text{font-size:12px;fill:var(--ink-3);font-family:inherit}
 .plot{padding:0 14px 0 62px}
 .plot>svg{display:block;margin:.8rem 0 0}
 .axis-title{font-size:12.5px;color:var(--ink-3);margin-left:-62px}
-.axis-title::first-letter{text-transform:uppercase}
 .axis-title.x{margin:1.7rem 0 0;text-align:right}
 .grid{stroke:var(--line);stroke-width:1}
 .axis{stroke:var(--line-strong);stroke-width:1}
@@ -232,6 +229,7 @@ main{padding:0 18px 4rem}
 .hero{padding:2rem 0 1.7rem}
 .tiles{grid-template-columns:1fr 1fr}
 .tiles>div{padding:.8rem .9rem}
+.tiles>div:last-child:nth-child(odd){grid-column:1/-1}
 .figure{font-size:1.4rem}
 .scroll{margin:0 -18px;padding:0 18px 2px}
 .facts>div{grid-template-columns:104px minmax(0,1fr);gap:.6rem}

@@ -1,7 +1,7 @@
 import type { AccuracyEvidence, ClassRow, ConfusionMatrix, Evidence, VariantEvidence } from '../../evidence.js';
 import { dumbbell } from '../charts/bars.js';
 import { matrix } from '../charts/matrix.js';
-import { formatCount, formatDifference, formatInterval, formatValue, NONE, plural } from '../format.js';
+import { capitalize, formatCount, formatDifference, formatInterval, formatValue, NONE, plural } from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { type Column, details, nameOf, section, stacked, table } from '../parts.js';
 import { focusOf, originalOf } from '../view.js';
@@ -25,7 +25,7 @@ function secondary({ variants }: Evidence): Content {
     ...names.map((name): Column<VariantEvidence> => {
       const of = (v: VariantEvidence) => v.accuracy?.secondary.find((m) => m.metric === name);
       return {
-        title: name,
+        title: capitalize(name),
         cell: (v) => {
           const m = of(v);
           return m ? stacked(formatValue(m.value, m.format), formatInterval(m.interval, m.format)) : NONE;

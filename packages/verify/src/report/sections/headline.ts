@@ -1,5 +1,14 @@
 import type { Evidence, VariantEvidence } from '../../evidence.js';
-import { formatBytes, formatCosine, formatInterval, formatMs, formatRatio, formatValue, plural } from '../format.js';
+import {
+  capitalize,
+  formatBytes,
+  formatCosine,
+  formatInterval,
+  formatMs,
+  formatRatio,
+  formatValue,
+  plural,
+} from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { accuracyMeasured, cosineOf, dropText, dropVerdict, gatesOf, originalOf, recommendedOf } from '../view.js';
 
@@ -64,7 +73,7 @@ function tiles(evidence: Evidence, best: VariantEvidence): Html {
       add(
         'Speed-up',
         speedup.verdict === 'no difference measured' ? 'none measured' : formatRatio(speedup.ratio),
-        `95% interval ${formatInterval(speedup.interval, 'ratio')}`,
+        interval(formatInterval(speedup.interval, 'ratio')),
       );
     }
     const before = original?.performance?.latency.p50;
@@ -78,10 +87,10 @@ function tiles(evidence: Evidence, best: VariantEvidence): Html {
   }
   if (accuracy) {
     add(
-      accuracy.reference === 'labels' ? accuracy.metric : `${accuracy.metric} (agreement)`,
+      capitalize(accuracy.reference === 'labels' ? accuracy.metric : `${accuracy.metric} (agreement)`),
       formatValue(accuracy.value, accuracy.format),
       accuracy.interval
-        ? `95% interval ${formatInterval(accuracy.interval, accuracy.format)}`
+        ? interval(formatInterval(accuracy.interval, accuracy.format))
         : plural(accuracy.samples, 'sample'),
     );
     const drop = dropText(accuracy);
@@ -90,6 +99,10 @@ function tiles(evidence: Evidence, best: VariantEvidence): Html {
   const cosine = cosineOf(best);
   if (!accuracy && cosine !== null) add('Cosine to the original', formatCosine(cosine), 'of the worst output');
   return html`<dl class="tiles">${items}</dl>`;
+}
+
+function interval(text: string): Html {
+  return html`95% interval <span class="nowrap">${text}</span>`;
 }
 
 function gates(evidence: Evidence, best: VariantEvidence): Content {

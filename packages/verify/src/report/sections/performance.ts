@@ -95,7 +95,7 @@ function throughput(timed: readonly Timed[]): Content {
       { title: 'Variant', kind: 'text', cell: nameOf, sort: (v) => v.name },
       ...batches.map(
         (batch): Column<Timed> => ({
-          title: `batch ${batch}`,
+          title: `Batch ${batch}`,
           cell: (v) => {
             const row = of(v, batch);
             if (!row) return NONE;

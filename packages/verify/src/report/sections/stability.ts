@@ -1,5 +1,5 @@
 import type { BitComparison, Evidence, ExtremeInput, VariantEvidence } from '../../evidence.js';
-import { formatCount, formatNumber, NONE } from '../format.js';
+import { capitalize, formatCount, formatNumber, NONE } from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { type Column, nameOf, section, table } from '../parts.js';
 
@@ -20,7 +20,7 @@ export function stability({ variants }: Evidence): Content {
     { title: 'Variant', kind: 'text', cell: nameOf, sort: (v) => v.name },
     ...[...extremes].map(
       ([name, input]): Column<VariantEvidence> => ({
-        title: name,
+        title: capitalize(name),
         kind: 'text',
         hint: input,
         cell: (v) => extreme(v.stability?.extremes.find((e) => e.name === name)),

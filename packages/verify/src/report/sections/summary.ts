@@ -1,6 +1,15 @@
 import type { Evidence, VariantEvidence } from '../../evidence.js';
 import { bar } from '../charts/bars.js';
-import { formatBytes, formatCosine, formatInterval, formatMs, formatRatio, formatValue, NONE } from '../format.js';
+import {
+  capitalize,
+  formatBytes,
+  formatCosine,
+  formatInterval,
+  formatMs,
+  formatRatio,
+  formatValue,
+  NONE,
+} from '../format.js';
 import { type Html, html } from '../html.js';
 import { type Column, chip, nameOf, stacked, table } from '../parts.js';
 import { cosineOf, dropText, kindOf, metricOf } from '../view.js';
@@ -49,7 +58,7 @@ export function summary(evidence: Evidence): Html {
   if (metric) {
     columns.push(
       {
-        title: metric.metric,
+        title: capitalize(metric.metric),
         cell: ({ accuracy }) =>
           accuracy
             ? stacked(formatValue(accuracy.value, accuracy.format), formatInterval(accuracy.interval, accuracy.format))

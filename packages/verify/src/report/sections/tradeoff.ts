@@ -1,7 +1,15 @@
 import type { Evidence, VariantEvidence } from '../../evidence.js';
 import type { Axis } from '../charts/axes.js';
 import { type ScatterPoint, scatter } from '../charts/scatter.js';
-import { formatBytes, formatInterval, formatMs, formatNumber, formatRatio, formatValue } from '../format.js';
+import {
+  capitalize,
+  formatBytes,
+  formatInterval,
+  formatMs,
+  formatNumber,
+  formatRatio,
+  formatValue,
+} from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { glyph, section } from '../parts.js';
 import { linearScale, logScale } from '../scale.js';
@@ -23,7 +31,7 @@ export function tradeoff(evidence: Evidence): Html {
     );
     const y: Axis = {
       scale: linearScale(values, metric.format === 'percent' ? { max: 1 } : {}),
-      title: `${metric.metric}, ${metric.higherIsBetter ? 'higher' : 'lower'} is better`,
+      title: `${capitalize(metric.metric)}, ${metric.higherIsBetter ? 'higher' : 'lower'} is better`,
       format: (v) => (metric.format === 'percent' ? `${Number((v * 100).toPrecision(4))}%` : formatNumber(v)),
     };
     const better = metric.higherIsBetter ? 'higher' : 'lower';

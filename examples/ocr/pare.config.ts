@@ -10,6 +10,6 @@ export default defineConfig({
   target: 'node-cpu',
   gates: { maxDrop: 0.01 },
   // The width of the lines; the batch stays free.
-  fixShapes: { x: ['batch', 3, 48, 320] },
+  fixShapes: { x: [null, 3, 48, 320] },
   output: 'out',
 });

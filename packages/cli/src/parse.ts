@@ -1,4 +1,4 @@
-import { PareError, type Shape } from '@pare/core';
+import { PareError } from '@pare/core';
 import type { Gates } from '@pare/verify';
 
 /** `1%`, `0.01`, `0.5%` as a fraction. @throws PareError `bad-option`. */
@@ -45,12 +45,17 @@ export function parseCount(text: string, option: string, least = 1): number {
   return value;
 }
 
-/** `image=1,3,224,224` (several times) as shapes by input name. */
-export function parseShapes(texts: readonly string[]): Record<string, Shape> {
+/** `image=1,3,224,224` (several times) as shapes by input name; `?` leaves a dimension free. */
+export function parseShapes(texts: readonly string[]): Record<string, (number | null)[]> {
   return Object.fromEntries(
     texts.map((text) => {
       const [name, dims] = assignment(text, '--fix-shape', 'image=1,3,224,224');
-      return [name, dims === '' ? [] : dims.split(',').map((d) => parseCount(d.trim(), `--fix-shape ${text}:`, 0))];
+      return [
+        name,
+        dims === ''
+          ? []
+          : dims.split(',').map((d) => (d.trim() === '?' ? null : parseCount(d.trim(), `--fix-shape ${text}:`, 0))),
+      ];
     }),
   );
 }

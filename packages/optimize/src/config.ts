@@ -19,8 +19,8 @@ export interface PareConfig {
   readonly gates?: Gates;
   /** Default `latency`. */
   readonly goal?: Goal;
-  /** Shapes and named dimensions to fix in the model before anything else. */
-  readonly fixShapes?: Readonly<Record<string, readonly (number | string)[]>>;
+  /** Shapes (null leaves a dimension free) and named dimensions to fix in the model before anything else. */
+  readonly fixShapes?: Readonly<Record<string, readonly (number | null)[]>>;
   readonly fixDims?: Readonly<Record<string, number>>;
   /** Folder for the result. Default `dist`. */
   readonly output?: string;

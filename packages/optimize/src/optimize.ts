@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { type Engine, type Model, PareError, type Shape, throwIfAborted } from '@pare/core';
+import { type Engine, type Model, PareError, throwIfAborted } from '@pare/core';
 import { readModel, writeModel } from '@pare/core/node';
 import { simplify } from '@pare/transforms';
 import {
@@ -43,7 +43,8 @@ export interface OptimizeOptions {
   readonly gates?: Gates | undefined;
   readonly goal?: Goal | undefined;
   readonly layout?: Layout | undefined;
-  readonly fixShapes?: Readonly<Record<string, Shape>> | undefined;
+  /** Input shapes to fix; null leaves a dimension free. */
+  readonly fixShapes?: Readonly<Record<string, readonly (number | null)[]>> | undefined;
   readonly fixDims?: Readonly<Record<string, number>> | undefined;
   /** Intra-op threads of every measurement. Default 1. */
   readonly threads?: number | undefined;

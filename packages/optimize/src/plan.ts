@@ -1,5 +1,6 @@
 import type { Model } from '@pare/core';
 import type { RefusedVariant } from '@pare/verify';
+import { recipeFor } from './precision.js';
 import type { Recipe } from './recipe.js';
 import type { TargetName } from './targets/profile.js';
 
@@ -18,12 +19,7 @@ export interface PlanOptions {
 export async function planRecipes(_model: Model, _target: TargetName, _options: PlanOptions): Promise<Plan> {
   const recipes: Recipe[] = [
     { name: 'fp32', dtype: 'fp32', why: 'Simplified, the same numbers.', steps: [] },
-    {
-      name: 'int8-dynamic',
-      dtype: 'int8',
-      why: 'Integer products without calibration.',
-      steps: [{ transform: 'quantize-dynamic', options: {} }],
-    },
+    ...(['fp16', 'int8', 'int8-dynamic', 'int8-weights', 'int4-weights'] as const).map((name) => recipeFor(name)),
   ];
   return { recipes, refused: [] };
 }

@@ -1,10 +1,20 @@
-import type { Feeds, Model, Transform, TransformContext } from '@pare/core';
-import { type QuantizeDynamicOptions, quantizeDynamic } from '@pare/transforms';
+import { type Feeds, type Model, PareError, type Transform, type TransformContext } from '@pare/core';
+import {
+  type Float16Options,
+  float16,
+  type NodePattern,
+  type QuantizeDynamicOptions,
+  type QuantizeWeightsOptions,
+  quantizeDynamic,
+  quantizeWeights,
+  type UpgradeOpsetOptions,
+  upgradeOpset,
+} from '@pare/transforms';
 import type { RecipeStep as AppliedStep } from '@pare/verify';
 
 /** One transform of a recipe, as data: it can be stored, hashed and repeated. */
 export interface RecipeStep {
-  readonly transform: keyof typeof TRANSFORMS;
+  readonly transform: 'upgrade-opset' | 'float16' | 'quantize-dynamic' | 'quantize-static' | 'quantize-weights';
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -29,16 +39,31 @@ export interface RecipeContext extends TransformContext {
 
 type Maker = (options: Readonly<Record<string, unknown>>, context: RecipeContext) => Transform;
 
-const TRANSFORMS = {
+const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
+  'upgrade-opset': (options) => upgradeOpset(options as unknown as UpgradeOpsetOptions),
+  float16: (options, { calibration }) => float16({ ...(options as Float16Options), samples: calibration?.() }),
   'quantize-dynamic': (options) => quantizeDynamic(options as QuantizeDynamicOptions),
-} satisfies Record<string, Maker>;
+  'quantize-static': () => {
+    throw new PareError('unsupported', 'Static quantization is not there yet.');
+  },
+  'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
+};
+
+/** Patterns are data in a recipe: `/text/` stands for a regular expression. */
+function revive(options: RecipeStep['options']): RecipeStep['options'] {
+  const pattern = (text: unknown): NodePattern => {
+    const match = /^\/(.+)\/([a-z]*)$/.exec(String(text));
+    return match ? new RegExp(match[1] as string, match[2]) : String(text);
+  };
+  const lists = ['include', 'exclude'].filter((key) => Array.isArray(options[key]));
+  return { ...options, ...Object.fromEntries(lists.map((key) => [key, (options[key] as unknown[]).map(pattern)])) };
+}
 
 /** Applies `recipe` to `model` in place; returns what each step did, for the evidence. */
 export async function applyRecipe(model: Model, recipe: Recipe, context: RecipeContext): Promise<AppliedStep[]> {
   const applied: AppliedStep[] = [];
   for (const { transform, options } of recipe.steps) {
-    const make: Maker = TRANSFORMS[transform];
-    const [result] = await model.transform(make(options, context), context);
+    const [result] = await model.transform(TRANSFORMS[transform](revive(options), context), context);
     applied.push({ transform, options, notes: result?.notes ?? [] });
   }
   return applied;

@@ -1,0 +1,68 @@
+import { inferTypes, type Model, type Node, type Value } from '@pare/core';
+import { constantSource } from '@pare/transforms';
+
+/** What decides which variants of a model make sense. */
+export interface ModelFacts {
+  readonly opset: number;
+  /** Bytes of float32 constants: all, those that convolutions read, and those of matrix products, recurrences and lookups. */
+  readonly weightBytes: number;
+  readonly convolutionBytes: number;
+  readonly productBytes: number;
+  /** Bytes of float16 constants. */
+  readonly halfBytes: number;
+  /** Most rows that a matrix product with a constant weight has; null when it depends on the input. 0 when there is none. */
+  readonly rows: number | null;
+  /** A node that computes with quantized values; undefined when there is none. */
+  readonly quantized: string | undefined;
+}
+
+const CONVOLUTIONS: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose']);
+const PRODUCTS: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'LSTM', 'GRU', 'RNN', 'Gather', 'Attention']);
+const QUANTIZED =
+  /^(?:QLinear|QGemm$|QAttention$|Quantize|Dequantize|Dynamic(?:Quantize)|MatMulInteger|ConvInteger|MatMulNBits$|MatMulBnb4$|GatherBlockQuantized$|QMoE$)/u;
+
+/** Looks at every constant and every product once. */
+export function modelFacts(model: Model): ModelFacts {
+  const types = inferTypes(model);
+  const bytes = { all: 0, convolution: 0, product: 0, half: 0 };
+  const seen = new Set<Value>();
+  let rows: number | null = 0;
+  let quantized: string | undefined;
+  for (const node of model.allNodes()) {
+    if (QUANTIZED.test(node.opType)) quantized ??= node.label;
+    for (const [index, input] of node.inputs.entries()) {
+      const source = constantSource(input);
+      if (!source || seen.has(source.root)) continue;
+      seen.add(source.root);
+      const { dtype, byteLength } = source.tensor;
+      if (dtype === 'float16') bytes.half += byteLength;
+      if (dtype !== 'float32') continue;
+      bytes.all += byteLength;
+      if (CONVOLUTIONS.has(node.opType) && index === 1) bytes.convolution += byteLength;
+      if (PRODUCTS.has(node.opType)) bytes.product += byteLength;
+    }
+    if ((node.is('MatMul') || node.is('Gemm')) && constantSource(node.inputs[1])) {
+      const count = rowsOf(node, (value) => types.typeOf(value));
+      rows = rows === null || count === null ? null : Math.max(rows, count);
+    }
+  }
+  return {
+    opset: model.opset,
+    weightBytes: bytes.all,
+    convolutionBytes: bytes.convolution,
+    productBytes: bytes.product,
+    halfBytes: bytes.half,
+    rows,
+    quantized,
+  };
+}
+
+/** Rows of the left side: all its axes but the last. */
+function rowsOf(node: Node, typeOf: (value: Value) => Value['type']): number | null {
+  const [a] = node.inputs;
+  const type = a ? typeOf(a) : undefined;
+  const shape = type?.kind === 'tensor' ? type.shape : undefined;
+  if (!shape) return null;
+  const rows = node.int('transA', 0) ? shape.slice(1) : shape.slice(0, -1);
+  return rows.reduce<number | null>((n, d) => (n === null || typeof d !== 'number' ? null : n * d), 1);
+}

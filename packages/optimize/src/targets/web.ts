@@ -1,0 +1,83 @@
+import type { ModelFacts } from './facts.js';
+import { CPU_OPERATORS, WEBGPU_OPERATORS } from './operators.js';
+import type { Target } from './profile.js';
+
+/*
+ * ONNX Runtime Web 1.30. Times on WASM are relative to float32 in Chromium with one thread, x64 AVX2: MobileNetV2 and a
+ * transformer at 128 rows and at one. Its kernels do not saturate.
+ */
+
+/** Fewer rows than this do not pay for measuring the range of an activation. */
+const MANY_ROWS = 8;
+
+const noProducts = (facts: ModelFacts): string | undefined =>
+  facts.productBytes === 0 ? 'it has no matrix product with a constant weight' : undefined;
+
+const fewRows = (facts: ModelFacts): string | undefined =>
+  facts.rows !== null && facts.rows < MANY_ROWS
+    ? `its matrix products have ${facts.rows} rows at most, and integer products pay from ${MANY_ROWS} on`
+    : undefined;
+
+export const webWasm: Target = {
+  name: 'web-wasm',
+  label: 'browsers, on the CPU (WebAssembly)',
+  runtime: 'onnxruntime-web',
+  integers: { activations: 'uint8', weights: 'uint8', saturates: false },
+  variants: {
+    fp16: {
+      aim: 'no',
+      why: 'float16 convolutions take 1.5 times the float time on WASM; 8-bit weights are smaller at the full speed',
+    },
+    bf16: { aim: 'no', why: 'no browser runtime computes in bfloat16' },
+    int8: {
+      aim: 'no',
+      why: 'quantized convolutions take 1.7 to 1.9 times the float time on WASM; 8-bit weights have the same bytes at the full speed',
+    },
+    'int8-dynamic': {
+      aim: 'speed',
+      why: 'integer matrix products with many rows take half the float time on WASM',
+      options: { weights: 'uint8', include: ['MatMul', 'Gemm', 'Gather'] },
+      refuse: (facts) => noProducts(facts) ?? fewRows(facts),
+    },
+    'int8-weights': {
+      aim: 'size',
+      why: 'a quarter of the bytes to download at the speed of float on WASM',
+      refuse: (facts) => (facts.weightBytes === 0 ? 'it has no constant weights' : undefined),
+    },
+    'int4-weights': {
+      aim: 'no',
+      why: 'MatMulNBits takes 12 times the float time at one row on WASM, and 1.3 times at 128',
+    },
+  },
+  operators: CPU_OPERATORS,
+  otherwise: 'ONNX Runtime refuses the model',
+};
+
+const NO_INTEGERS =
+  'WebGPU has no integer kernels: quantized operators would run on WASM, with copies to and from the GPU';
+
+export const webWebgpu: Target = {
+  name: 'web-webgpu',
+  label: 'browsers, on the GPU (WebGPU)',
+  runtime: 'onnxruntime-web',
+  variants: {
+    fp16: { aim: 'speed', why: 'half the bytes and 16-bit arithmetic, on devices with the feature shader-f16' },
+    bf16: { aim: 'no', why: 'WebGPU has no bfloat16' },
+    int8: { aim: 'no', why: NO_INTEGERS },
+    'int8-dynamic': { aim: 'no', why: NO_INTEGERS },
+    'int8-weights': {
+      aim: 'size',
+      why: 'a quarter of the bytes; the GPU reads blocks of 8-bit weights (MatMulNBits, GatherBlockQuantized)',
+      options: { format: 'matmulnbits', blockSize: 32 },
+      refuse: noProducts,
+    },
+    'int4-weights': {
+      aim: 'speed',
+      why: 'an eighth of the bytes; products that wait for memory get faster (MatMulNBits, GatherBlockQuantized)',
+      options: { format: 'matmulnbits', blockSize: 32 },
+      refuse: noProducts,
+    },
+  },
+  operators: WEBGPU_OPERATORS,
+  otherwise: 'it runs on WASM, with copies to and from the GPU',
+};

@@ -112,7 +112,7 @@ function hasExternalData(model: Model): boolean {
 function writeModelProto(model: Model, place: Place): Message<'ModelProto'> {
   const origin = model.origin as Message<'ModelProto'> | undefined;
   return amend('ModelProto', origin, {
-    ir_version: keep(model.irVersion, origin?.ir_version as number | undefined, 0),
+    ir_version: Number(origin?.ir_version ?? 0) === model.irVersion ? origin?.ir_version : model.irVersion,
     producer_name: keepText(model.producerName, origin?.producer_name),
     producer_version: keepText(model.producerVersion, origin?.producer_version),
     domain: keepText(model.domain, origin?.domain),

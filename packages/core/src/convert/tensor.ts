@@ -46,7 +46,7 @@ export function readTensor(proto: TensorProto, external: ExternalReader, who: st
 
 function readDims(dims: readonly (number | bigint)[] | undefined, who: string): number[] {
   const numbers = (dims ?? []).map(Number);
-  if (numbers.some((d) => d < 0) || !Number.isSafeInteger(elementCount(numbers) * 16)) {
+  if (numbers.some((d) => d < 0 || !Number.isSafeInteger(d)) || !Number.isSafeInteger(elementCount(numbers) * 16)) {
     throw new PareError('bad-model', `${who} has the impossible shape [${numbers.join(', ')}].`);
   }
   return numbers;

@@ -61,11 +61,10 @@ export async function writeModel(path: string, model: Model, options: WriteOptio
 /**
  * Two files cannot be replaced in one step. When the model at `path` has its weights in files named as the new ones, they get
  * a second name, and that model is rewritten to use it: between the replacements the old model stays whole.
- * Returns the second names, to be removed at the end.
+ * Returns the second names, to be removed at the end, with those that a killed process left.
  */
 async function spareOldData(path: string, replaced: readonly string[]): Promise<string[]> {
-  const endangered = replaced.filter((name) => fs.existsSync(join(dirname(path), name)));
-  if (endangered.length === 0 || !fs.existsSync(path)) return [];
+  if (replaced.length === 0 || !fs.existsSync(path)) return [];
   const old = await decode('ModelProto', new FileSource(path)).catch(() => undefined);
   if (!old) return [];
   const used = new Set<string>();
@@ -73,10 +72,13 @@ async function spareOldData(path: string, replaced: readonly string[]): Promise<
     used.add(location);
     return location;
   });
-  const token = randomBytes(4).toString('hex');
-  const second = new Map(endangered.filter((name) => used.has(name)).map((name) => [name, `${name}.${token}.old`]));
-  if (second.size === 0) return [];
   const place = (name: string): string => join(dirname(path), name);
+  const exists = (name: string): boolean => fs.existsSync(place(name));
+  const left = [...used].filter((name) => SECOND_NAME.test(name) && exists(name)).map(place);
+  const second = new Map(
+    replaced.filter((name) => used.has(name) && exists(name)).map((name) => [name, secondName(name)]),
+  );
+  if (second.size === 0) return left;
   const spared = [...second.values()].map(place);
   const stage = new StagedFile(path);
   try {
@@ -88,8 +90,11 @@ async function spareOldData(path: string, replaced: readonly string[]): Promise<
     for (const file of spared) fs.rmSync(file, { force: true });
     throw error;
   }
-  return spared;
+  return [...spared, ...left];
 }
+
+const secondName = (name: string): string => `${name}.${randomBytes(4).toString('hex')}.old`;
+const SECOND_NAME = /^[^/\\]+\.[0-9a-f]{8}\.old$/;
 
 function linkOrCopy(from: string, to: string): void {
   try {

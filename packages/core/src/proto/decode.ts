@@ -1,4 +1,5 @@
 import { PareError, throwIfAborted } from '../errors.js';
+import { type Frame, frameOf, keepUnknown, listOf, pathOf } from './frame.js';
 import { type AnyMessage, emptyMessage, type Message, type PackedChunk } from './message.js';
 import {
   DELIMITED,
@@ -30,27 +31,6 @@ const MAX_ELEMENTS = 2 ** 26;
 const MESSAGE_ELEMENTS = 15;
 /** A name or text beyond this is no text. */
 const MAX_STRING = 2 ** 26;
-
-/** A message (or unknown group) that is being read. */
-interface Frame {
-  readonly message: Record<string, unknown>;
-  readonly table: Table;
-  readonly parent: Frame | undefined;
-  /** Field of the parent that holds the message; undefined for the root. */
-  readonly field: Field | undefined;
-  readonly start: number;
-  readonly end: number;
-  /** Number of the unknown group that this is; 0 for a message. */
-  readonly group: number;
-  /** Further part of a message that stood in the file before: its fields add to those. */
-  readonly merged: boolean;
-  readonly depth: number;
-  /** Number of the known field read last. */
-  last: number;
-  /** Writing the message anew gives the same bytes. */
-  canonical: boolean;
-  unknown: Reference[] | undefined;
-}
 
 const NOTHING: Table = { name: 'ModelProto', fields: [], byNumber: [] };
 
@@ -282,7 +262,11 @@ class Decoder {
     const offset = this.base + start;
     if (wireType === END_GROUP && frame.group === number && frame.parent) {
       this.frame = frame.parent;
-      keep(frame.parent, { source: this.source, offset: frame.start, length: this.base + this.at - frame.start });
+      keepUnknown(frame.parent, {
+        source: this.source,
+        offset: frame.start,
+        length: this.base + this.at - frame.start,
+      });
       return 0;
     }
     if (wireType === GROUP) {
@@ -302,7 +286,7 @@ class Decoder {
     this.at += length;
     if (frame.group === 0) {
       this.count(frame, 1);
-      keep(frame, { source: this.source, offset, length: this.base + this.at - offset });
+      keepUnknown(frame, { source: this.source, offset, length: this.base + this.at - offset });
     }
     return 0;
   }
@@ -354,34 +338,6 @@ class Decoder {
   }
 }
 
-function frameOf(
-  message: object,
-  table: Table,
-  parent: Frame | undefined,
-  field: Field | undefined,
-  start: number,
-  end: number,
-  group: number,
-  merged: boolean,
-): Frame {
-  const depth = parent ? parent.depth + 1 : 0;
-  const fields = message as Record<string, unknown>;
-  return {
-    message: fields,
-    table,
-    parent,
-    field,
-    start,
-    end,
-    group,
-    merged,
-    depth,
-    last: 0,
-    canonical: true,
-    unknown: undefined,
-  };
-}
-
 /** Lists may come packed or not, whatever the schema says. */
 function accepts(field: Field, wireType: number): boolean {
   if (field.kind.startsWith('packed')) return wireType === DELIMITED || wireType === field.wireType;
@@ -393,36 +349,5 @@ function accepts(field: Field, wireType: number): boolean {
 
 const isLazy = (field: Field, length: number): boolean =>
   length > EAGER_BYTES && (field.kind === 'blob' || field.kind.startsWith('packed'));
-
-function listOf(frame: Frame, field: Field): unknown[] {
-  const list = frame.message[field.name] as unknown[] | undefined;
-  if (list) return list;
-  const made: unknown[] = [];
-  frame.message[field.name] = made;
-  return made;
-}
-
-/** Adds an unknown stretch, to the one before where they touch. */
-function keep(frame: Frame, stretch: Reference): void {
-  if (frame.group > 0) return;
-  frame.unknown ??= [];
-  const last = frame.unknown[frame.unknown.length - 1];
-  if (last && last.offset + last.length === stretch.offset) {
-    frame.unknown[frame.unknown.length - 1] = { ...last, length: last.length + stretch.length };
-  } else frame.unknown.push(stretch);
-}
-
-/** `graph.node[3].attribute[0]`, as onnx.proto spells it. */
-function pathOf(frame: Frame): string {
-  const steps: string[] = [];
-  for (let f: Frame = frame; f.parent; f = f.parent) {
-    if (!f.field) steps.unshift(`group ${f.group}`);
-    else {
-      const list = f.field.repeated ? (f.parent.message[f.field.name] as unknown[]) : undefined;
-      steps.unshift(list ? `${f.field.name}[${list.length - 1}]` : f.field.name);
-    }
-  }
-  return steps.length > 0 ? steps.join('.') : 'it';
-}
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -22,6 +22,8 @@ export function initializersOutOfInputs(): Pass {
       value.graph.removeInput(value);
       report.did(`Initializer "${value.name}" is no longer listed as an input.`);
     }
-    if (listed.length > 0) model.irVersion = 4;
+    // Also when none is listed: initializers that other passes make would have to be.
+    report.did('The IR version became 4, in which initializers need not be inputs.');
+    model.irVersion = 4;
   });
 }

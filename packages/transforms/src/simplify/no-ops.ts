@@ -2,6 +2,7 @@ import { dtypeOfCode, type Node } from '@pare/core';
 import { hasOneOutput, replaceValue } from './edit.js';
 import { type Pass, type Rule, type RuleTable, rewritePass } from './rewrite.js';
 import type { Scope } from './scope.js';
+import { findUniformOperands, isUniformly } from './uniform.js';
 
 /** Index of the input that `node` merely passes on, or undefined when it does something. */
 type PassesOn = (node: Node, scope: Scope) => number | undefined;
@@ -10,7 +11,7 @@ type PassesOn = (node: Node, scope: Scope) => number | undefined;
 export function eliminateNoOps(): Pass {
   const table: Record<string, Rule> = {};
   for (const [op, passesOn] of Object.entries(NO_OPS)) table[op] = removal(passesOn);
-  return rewritePass('eliminate-no-ops', table satisfies RuleTable);
+  return rewritePass('eliminate-no-ops', table satisfies RuleTable, findUniformOperands);
 }
 
 function removal(passesOn: PassesOn): Rule {
@@ -51,7 +52,7 @@ const neutral =
     for (const index of sides === 'both' ? [1, 0] : [1]) {
       const constant = node.inputs[index];
       const other = node.inputs[1 - index];
-      if (!constant || !other || !scope.numbers(constant)?.every((v) => v === element)) continue;
+      if (!constant || !other || !isUniformly(element, constant.constant)) continue;
       // Broadcasting against the constant must not make the result larger.
       const rank = scope.rank(other);
       const isPoint = constant.constant?.size === 1 && rank !== undefined && constant.constant.dims.length <= rank;
@@ -103,8 +104,8 @@ const NO_OPS: Readonly<Record<string, PassesOn>> = {
     const steps = node.inputs[4] ? scope.integers(node.inputs[4]) : [];
     if (!steps?.every((step) => step > 0)) return undefined;
     if (keepsShape(node, scope) === 0) return 0;
-    const starts = node.ints('starts') ?? scope.integers(node.inputs[1]);
-    const ends = node.ints('ends') ?? scope.integers(node.inputs[2]);
+    const starts = node.ints('starts') ?? scope.places(node.inputs[1]);
+    const ends = node.ints('ends') ?? scope.places(node.inputs[2]);
     const toTheEnd = ends?.every((end) => end >= 2 ** 31 - 1) ?? false;
     return when(all(starts, 0) && toTheEnd && all(steps, 1));
   },

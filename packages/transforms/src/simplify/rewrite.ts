@@ -40,11 +40,19 @@ export type Rule = (node: Node, scope: Scope) => string | Refusal | undefined;
 /** Rules by operator: `Conv`, `com.microsoft.Gelu`. */
 export type RuleTable = Readonly<Record<string, Rule | readonly Rule[]>>;
 
-/** A pass that offers every node of every graph to the rules for its operator, in order. */
-export function rewritePass(name: string, rules: RuleTable): Pass {
+/**
+ * A pass that offers every node of every graph to the rules for its operator, in order. `prepare` comes first, for what
+ * rules cannot wait for: reading weights.
+ */
+export function rewritePass(
+  name: string,
+  rules: RuleTable,
+  prepare: (model: Model) => void | Promise<void> = () => {},
+): Pass {
   return {
     name,
-    apply(model, context) {
+    async apply(model, context) {
+      await prepare(model);
       const scope = new Scope(model, context.knowledge ?? learn(model));
       const notes: string[] = [];
       const refusals: string[] = [];

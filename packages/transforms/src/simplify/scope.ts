@@ -9,6 +9,27 @@ export class Scope {
     private readonly knowledge: Knowledge,
   ) {}
 
+  readonly #ids = new Map<unknown, number>();
+  readonly #made = new Map<string, Value>();
+
+  /**
+   * What `make` makes, the first time that it is asked for `key` (whose parts are compared by identity); the same value
+   * again later, so that nodes that shared a constant share what is made of it.
+   */
+  once(key: readonly unknown[], make: () => Value): Value {
+    const text = key.map((part) => this.#ids.get(part) ?? this.#identify(part)).join();
+    const present = this.#made.get(text);
+    if (present && present.graph.value(present.name) === present) return present;
+    const made = make();
+    this.#made.set(text, made);
+    return made;
+  }
+
+  #identify(part: unknown): number {
+    this.#ids.set(part, this.#ids.size);
+    return this.#ids.size - 1;
+  }
+
   /** Version of the default operator set. */
   get opset(): number {
     return this.model.opset;
@@ -51,6 +72,16 @@ export class Scope {
   /** The elements of a small integer tensor, when all are known numbers. */
   integers(value: Value | null | undefined): number[] | undefined {
     return staticShape(this.values(value));
+  }
+
+  /**
+   * Places along an axis that are constant: starts and ends of Slice. Exporters write "to the end" as the largest integer,
+   * which no double holds; beyond 2^31 a place is as good as 2^31 - 1.
+   */
+  places(value: Value | null | undefined): number[] | undefined {
+    const exact = this.integers(value) ?? this.numbers(value);
+    const limit = 2 ** 31 - 1;
+    return exact?.map((v) => Math.max(-limit, Math.min(limit, v)));
   }
 
   /** The elements of a constant of any float or integer type that is in memory. */

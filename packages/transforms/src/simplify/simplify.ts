@@ -7,6 +7,15 @@ import {
   throwIfAborted,
   topologicalSort,
 } from '@pare/core';
+import { fuseAffineAfterWeights, fuseAffineBeforeWeights } from '../fuse/absorb.js';
+import { fuseActivations } from '../fuse/activations.js';
+import { mergeArithmetic } from '../fuse/arithmetic.js';
+import { mergeChains } from '../fuse/chains.js';
+import { mergeClips } from '../fuse/clip.js';
+import { fuseGemm } from '../fuse/gemm.js';
+import { fuseNormalizations } from '../fuse/normalization.js';
+import { fusePad } from '../fuse/pad.js';
+import { mergeReshapes } from '../fuse/reshapes.js';
 import { eliminateCommonSubexpressions } from './common-subexpressions.js';
 import { constantsToInitializers } from './constants.js';
 import { eliminateDeadCode } from './dead-code.js';
@@ -40,8 +49,8 @@ const MAX_ROUNDS = 50;
 /** The passes of `simplify`, in the order of a round. */
 export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
   return [
-    constantsToInitializers(),
     initializersOutOfInputs(),
+    constantsToInitializers(),
     inlineConstantIf(),
     foldShapes(),
     eliminateNoOps(),
@@ -51,6 +60,16 @@ export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
     foldConstants(options),
     shareInitializers(),
     eliminateCommonSubexpressions(),
+    mergeReshapes(),
+    mergeChains(),
+    mergeClips(),
+    fuseActivations(),
+    mergeArithmetic(),
+    fusePad(),
+    fuseGemm(),
+    fuseAffineAfterWeights(),
+    fuseAffineBeforeWeights(),
+    fuseNormalizations(),
     eliminateDeadCode(),
   ];
 }

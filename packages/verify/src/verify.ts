@@ -48,6 +48,11 @@ export interface VerifyModel {
   readonly model: Model | Uint8Array | string;
   /** Its graph, when `model` is not a Model. Without it the errors of the layers and saturation are not measured. */
   readonly graph?: Model;
+  /**
+   * The graph it was quantized from, when that is not the original but a simplified one: more of its tensors have the same
+   * names, so more layers can be compared. Default the original's graph.
+   */
+  readonly basis?: Model;
   /** Size of its files. */
   readonly bytes: number;
   readonly files?: readonly string[];
@@ -279,14 +284,15 @@ class Run {
     const original = entries[0] as Entry;
     const results: (LayersNumerics | null)[] = [null];
     for (const { model, graph, subject } of entries.slice(1)) {
-      if (this.#skip.has('layers') || !original.graph || !graph) {
+      const basis = model.basis ?? original.graph;
+      if (this.#skip.has('layers') || !basis || !graph) {
         results.push(null);
         continue;
       }
       const count = this.options.layerSamples ?? 4;
       const own = probeFeeds(subject, count);
       const feeds = probeFeeds(original.subject, count).map((f, i) => ({ original: f, variant: own[i] as Feeds }));
-      const layers = await compareLayers(this.engine, original.graph, graph, feeds, {
+      const layers = await compareLayers(this.engine, basis, graph, feeds, {
         threads: this.options.threads ?? 1,
         config: model.sessionConfig ?? {},
         signal: this.options.signal,

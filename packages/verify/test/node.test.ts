@@ -210,7 +210,10 @@ describe('a process of its own', () => {
     expect(large.peakBytes - large.baselineBytes).toBeGreaterThan(40e6);
     expect(large.loadMs).toBeGreaterThan(0);
     expect(large.firstRunMs).toBeGreaterThan(0);
+    // A large parent does not count: its memory is not the child's.
+    const ballast = new Uint8Array(200e6).fill(1);
     const small = await freshProcess(heavy(1), feeds);
+    expect(small.peakBytes).toBeLessThan(ballast.byteLength);
     expect(small.peakBytes - small.baselineBytes).toBeLessThan(30e6);
   });
   it('says when the model fails, and is gone when stopped', async () => {

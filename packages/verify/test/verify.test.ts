@@ -257,6 +257,44 @@ describe('quantized', () => {
   });
 });
 
+describe('layers', () => {
+  it('are not compared where a name changed its meaning', async () => {
+    // The variant has the multiplication folded into the weights, and calls the result as the product was called before it.
+    const build = (folded: boolean): Model => {
+      const b = new GraphBuilder({ seed: 4 });
+      const x = b.input('x', 'float32', ['batch', 16]);
+      const weight = Array.from({ length: 256 }, (_, i) => Math.sin(i));
+      const w = Tensor.of(
+        'float32',
+        [16, 16],
+        Float32Array.from(weight, (v) => (folded ? 3 * v : v)),
+      );
+      const a = b.node('MatMul', [x, w], {}, { outputs: ['product'] }).output;
+      const scaled = folded ? a : b.op('Mul', [a, Tensor.of('float32', [], Float32Array.of(3))]);
+      const r = b.node('Relu', [scaled], {}, { outputs: ['positive'] }).output;
+      return b.output('y', b.op('Softmax', [r]), 'float32', ['batch', 16]).model();
+    };
+    const [plain, folded] = [build(false), build(true)];
+    const skip: VerifyOptions = { skip: ['performance', 'stability', 'saturation'] };
+    const result = await verify(
+      engine,
+      model('o', plain),
+      [model('f', folded), model('b', folded, { basis: folded })],
+      skip,
+    );
+    const layers = (name: string) => named(result, name).numerics?.layers;
+    expect(
+      layers('f')
+        ?.ranked.map((l) => l.tensor)
+        .sort(),
+    ).toEqual(['positive', 'y']);
+    expect(layers('f')?.ranked.every((l) => (l.relativeRmse as number) < 1e-5)).toBe(true);
+    expect(layers('f')?.unmatched).toBe(2);
+    expect(layers('b')).toMatchObject({ unmatched: 0 });
+    expect(layers('b')?.ranked.length).toBe(3);
+  });
+});
+
 describe('data and metrics', () => {
   const { x, labels } = points(40);
   const original = model('o', classifier(identity(1)));

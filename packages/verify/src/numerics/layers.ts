@@ -125,9 +125,15 @@ function matchLayers(original: Model, variant: Model): { pairs: Pair[]; unmatche
   return { pairs, unmatched };
 }
 
+/** Operators that simplifiers fold into the one before. */
+const FOLDED: ReadonlySet<string> = new Set(['BatchNormalization', 'Mul', 'Div', 'Add', 'Sub', 'Identity']);
+
 function twinOf(value: Value, variant: Model): Value | undefined {
   const twin = variant.graph.value(value.name);
   if (!twin?.producer) return undefined;
+  // When the next operator was folded into this one, the same name may stand for its result.
+  const next = value.consumers.filter((n) => FOLDED.has(n.opType)).flatMap((n) => n.outputs);
+  if (next.some((v) => v && !v.isGraphOutput && !variant.graph.value(v.name))) return undefined;
   if (twin.dtype !== undefined && !twin.dtype.includes('float')) return undefined;
   const quantize = twin.consumers.find((n) => n.opType === 'QuantizeLinear' && n.inputs[0] === twin);
   const dequantize = quantize?.output.consumers.find((n) => n.opType === 'DequantizeLinear');

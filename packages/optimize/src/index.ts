@@ -11,4 +11,6 @@ export * from './plan.js';
 export * from './precision.js';
 export * from './recipe.js';
 export * from './targets/detect.js';
+export { type ModelFacts, modelFacts } from './targets/facts.js';
 export * from './targets/profile.js';
+export * from './targets/unsupported.js';

@@ -3,6 +3,7 @@ export * from './float16/float16.js';
 export { measureRanges, type TensorRange } from './float16/measure.js';
 export * from './kernels/index.js';
 export * from './quantize/calibration/index.js';
+export { type ConstantSource, constantSource } from './quantize/constant-source.js';
 export * from './quantize/dynamic.js';
 export * from './quantize/params.js';
 export * from './quantize/saturation.js';

@@ -12,14 +12,15 @@ export interface ModelFacts {
   readonly halfBytes: number;
   /** Most rows that a matrix product with a constant weight has; null when it depends on the input. 0 when there is none. */
   readonly rows: number | null;
-  /** A node that computes with quantized values; undefined when there is none. */
+  /** A node that computes with quantized weights or activations, and one with activations; undefined when there is none. */
   readonly quantized: string | undefined;
+  readonly quantizedActivation: string | undefined;
 }
 
 const CONVOLUTIONS: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose']);
 const PRODUCTS: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'LSTM', 'GRU', 'RNN', 'Gather', 'Attention']);
-const QUANTIZED =
-  /^(?:QLinear|QGemm$|QAttention$|Quantize|Dequantize|Dynamic(?:Quantize)|MatMulInteger|ConvInteger|MatMulNBits$|MatMulBnb4$|GatherBlockQuantized$|QMoE$)/u;
+const ACTIVATIONS = /^(?:QLinear\w+|QGemm|QAttention|QuantizeLinear|DynamicQuantize\w+|MatMulInteger\w*|ConvInteger)$/u;
+const WEIGHTS = /^(?:DequantizeLinear|MatMulNBits|MatMulBnb4|GatherBlockQuantized|QMoE)$/u;
 
 /** Looks at every constant and every product once. */
 export function modelFacts(model: Model): ModelFacts {
@@ -28,8 +29,10 @@ export function modelFacts(model: Model): ModelFacts {
   const seen = new Set<Value>();
   let rows: number | null = 0;
   let quantized: string | undefined;
+  let quantizedActivation: string | undefined;
   for (const node of model.allNodes()) {
-    if (QUANTIZED.test(node.opType)) quantized ??= node.label;
+    if (ACTIVATIONS.test(node.opType)) quantizedActivation ??= node.label;
+    else if (WEIGHTS.test(node.opType)) quantized ??= node.label;
     for (const [index, input] of node.inputs.entries()) {
       const source = constantSource(input);
       if (!source || seen.has(source.root)) continue;
@@ -53,7 +56,8 @@ export function modelFacts(model: Model): ModelFacts {
     productBytes: bytes.product,
     halfBytes: bytes.half,
     rows,
-    quantized,
+    quantized: quantizedActivation ?? quantized,
+    quantizedActivation,
   };
 }
 

@@ -1,7 +1,7 @@
 import type { CpuFlavour } from './detect.js';
-import type { ModelFacts } from './facts.js';
 import { CPU_OPERATORS } from './operators.js';
 import type { IntegerArithmetic, Target, VariantRule } from './profile.js';
+import { mostlyConvolution, noLayers, noProducts } from './refusals.js';
 
 /*
  * ONNX Runtime 1.30, CPU provider, native. Latencies relative to float32 were measured on x64 AVX2 without VNNI with one
@@ -56,24 +56,6 @@ const FLAVOURS: Readonly<Record<CpuFlavour, Flavour>> = {
 /** Operators that dynamic quantization speeds up. Convolutions are not among them: ConvInteger takes twice the float time. */
 const PRODUCTS = ['MatMul', 'Gemm', 'LSTM', 'Attention', 'Gather'];
 
-/** Share of the weights in products below which dynamic quantization is not worth its overhead. */
-const WORTH = 0.25;
-
-const mostlyConvolution = (facts: ModelFacts): string | undefined =>
-  facts.productBytes < WORTH * facts.weightBytes
-    ? `only ${percent(facts.productBytes, facts.weightBytes)} of its weights are in matrix products, and integer convolutions with a range measured at run time take twice the float time`
-    : undefined;
-
-const noProducts = (facts: ModelFacts): string | undefined =>
-  facts.productBytes === 0 ? 'it has no matrix product with a constant weight' : undefined;
-
-const nothing = (facts: ModelFacts): string | undefined =>
-  facts.convolutionBytes + facts.productBytes === 0
-    ? 'it has no convolution and no matrix product with a constant weight'
-    : undefined;
-
-const percent = (part: number, whole: number): string => `${Math.round((100 * part) / Math.max(1, whole))}%`;
-
 /** The profile for one class of processors. */
 export function nodeCpu(cpu: CpuFlavour): Target {
   const flavour = FLAVOURS[cpu];
@@ -102,12 +84,12 @@ function variantsFor(flavour: Flavour): Target['variants'] {
       why: 'half the bytes; the CPU computes float16 in float32 between casts, so it is not faster',
     },
     bf16: { aim: 'no', why: 'the CPU provider has no bfloat16 kernels for products and convolutions' },
-    int8: { aim: 'speed', why: flavour.staticWhy, options: flavour.staticOptions, refuse: nothing },
+    int8: { aim: 'speed', why: flavour.staticWhy, options: flavour.staticOptions, refuse: noLayers },
     'int8-dynamic': int8Dynamic,
     'int8-weights': {
       aim: 'size',
       why: 'a quarter of the bytes at nearly the float accuracy; weights are made real again on each run',
-      refuse: nothing,
+      refuse: noLayers,
     },
     'int4-weights': {
       aim: 'size',

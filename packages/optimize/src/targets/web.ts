@@ -1,22 +1,11 @@
-import type { ModelFacts } from './facts.js';
 import { CPU_OPERATORS, WEBGPU_OPERATORS } from './operators.js';
 import type { Target } from './profile.js';
+import { fewRows, mostlyConvolution, noLayers, noProducts } from './refusals.js';
 
 /*
  * ONNX Runtime Web 1.30. Times on WASM are relative to float32 in Chromium with one thread, x64 AVX2: MobileNetV2 and a
  * transformer at 128 rows and at one. Its kernels do not saturate.
  */
-
-/** Fewer rows than this do not pay for measuring the range of an activation. */
-const MANY_ROWS = 8;
-
-const noProducts = (facts: ModelFacts): string | undefined =>
-  facts.productBytes === 0 ? 'it has no matrix product with a constant weight' : undefined;
-
-const fewRows = (facts: ModelFacts): string | undefined =>
-  facts.rows !== null && facts.rows < MANY_ROWS
-    ? `its matrix products have ${facts.rows} rows at most, and integer products pay from ${MANY_ROWS} on`
-    : undefined;
 
 export const webWasm: Target = {
   name: 'web-wasm',
@@ -37,12 +26,12 @@ export const webWasm: Target = {
       aim: 'speed',
       why: 'integer matrix products with many rows take half the float time on WASM',
       options: { weights: 'uint8', include: ['MatMul', 'Gemm', 'Gather'] },
-      refuse: (facts) => noProducts(facts) ?? fewRows(facts),
+      refuse: (facts) => noProducts(facts) ?? mostlyConvolution(facts) ?? fewRows(8)(facts),
     },
     'int8-weights': {
       aim: 'size',
       why: 'a quarter of the bytes to download at the speed of float on WASM',
-      refuse: (facts) => (facts.weightBytes === 0 ? 'it has no constant weights' : undefined),
+      refuse: noLayers,
     },
     'int4-weights': {
       aim: 'no',

@@ -1,6 +1,8 @@
+export * from './equivalent/index.js';
 export type { HalfType } from './float16/constants.js';
 export * from './float16/float16.js';
 export { measureRanges, type TensorRange } from './float16/measure.js';
+export * from './fuse/index.js';
 export * from './kernels/index.js';
 export * from './quantize/calibration/index.js';
 export { type ConstantSource, constantSource } from './quantize/constant-source.js';
@@ -10,5 +12,6 @@ export * from './quantize/saturation.js';
 export type { NodePattern, NodeSelection } from './quantize/select.js';
 export * from './quantize/weight-only.js';
 export * from './quantize/weights.js';
+export * from './simplify/index.js';
 export * from './simplify/simplify.js';
 export { type UpgradeOpsetOptions, upgradeOpset } from './upgrade-opset.js';

@@ -23,13 +23,24 @@ export const DEFAULT_MAX_FOLD_BYTES = 1 << 20;
 /** Larger constants are not carried to the engine: what is small in the end is not computed from such. */
 const MAX_INPUT_BYTES = 64 << 20;
 
-/** Sums of all that one run of the pass may add, as a multiple of what one tensor may. */
-const TOTAL = 16;
+/** All that folding adds to one model together: as much as one tensor may, or this part of its constants. */
+const SHARE = 1 / 8;
+
+/** Bytes that folding may still add to a model. */
+const budgets = new WeakMap<Model, number>();
+
+function budgetOf(model: Model, limit: number): number {
+  const known = budgets.get(model);
+  if (known !== undefined) return known;
+  let total = 0;
+  for (const graph of model.graph.graphs()) for (const v of graph.initializers) total += v.initializer?.byteLength ?? 0;
+  return Math.max(limit, total * SHARE);
+}
 
 /**
  * Computes what depends on constants only, in one session of the engine. Left alone are random operators, control flow,
  * dequantization (it would give back the bytes that quantization saved), and whatever would make the model larger by more
- * than `maxFoldBytes` (a tensor; sixteen times that in all). Without an engine nothing is folded.
+ * than `maxFoldBytes` (a tensor; in all, that or an eighth of the model's constants). Without an engine nothing is folded.
  */
 export function foldConstants(options: { readonly maxFoldBytes?: number | undefined } = {}): Pass {
   const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
@@ -41,7 +52,7 @@ export function foldConstants(options: { readonly maxFoldBytes?: number | undefi
       report.refused(`${frontier.length} constant expressions were not computed: that needs an engine.`);
       return;
     }
-    let budget = limit * TOTAL;
+    let budget = budgetOf(scope.model, limit);
     for (const [value, tensor] of await compute(frontier, {
       scope,
       foldable,
@@ -59,6 +70,7 @@ export function foldConstants(options: { readonly maxFoldBytes?: number | undefi
       report.did(`${node.label} depends on constants only and was computed.`);
       makeConstant(value, tensor);
     }
+    budgets.set(scope.model, budget);
   });
 }
 

@@ -33,8 +33,8 @@ import { shareInitializers } from './shared-initializers.js';
 /** Options of `simplify`. */
 export interface SimplifyOptions extends FixedShapes {
   /**
-   * Bytes that computing a constant in advance may add to the model (16 times that in all). Default 1 MiB: masks and tables
-   * are computed, weights that an exporter wrote as a formula stay one.
+   * Bytes that computing one constant in advance may add to the model (in all: that, or an eighth of its constants). Default
+   * 1 MiB: masks and tables are computed, weights that an exporter wrote as a formula stay one.
    */
   readonly maxFoldBytes?: number | undefined;
   /** Replaces calls of the model's own functions by their bodies. Default false. */

@@ -1,0 +1,13 @@
+export { eliminateCommonSubexpressions } from './common-subexpressions.js';
+export { constantsToInitializers } from './constants.js';
+export { eliminateDeadCode } from './dead-code.js';
+export { type FixedShapes, fixShapes } from './fix-shapes.js';
+export { foldConstants } from './fold-constants.js';
+export { foldLayout } from './fold-layout.js';
+export { foldShapes, reshapeByConstant, shareShapes } from './fold-shapes.js';
+export { initializersOutOfInputs } from './initializer-inputs.js';
+export { inlineConstantIf, inlineFunctions } from './inline.js';
+export { eliminateNoOps } from './no-ops.js';
+export type { Pass, PassContext, PassResult } from './rewrite.js';
+export { shareInitializers } from './shared-initializers.js';
+export { type SimplifyOptions, simplify, simplifyPasses } from './simplify.js';

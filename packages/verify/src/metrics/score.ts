@@ -17,8 +17,14 @@ export interface Scored {
   readonly format: 'percent' | 'number';
 }
 
-/** Resampled values that are costly to compute (`reduce`) are drawn less often: quantiles need no more than this. */
+/** Resampled values that are costly to compute (`reduce`) are drawn less often, and so are those of very many samples. */
 const RESAMPLES = { ratio: 2000, reduce: 500 } as const;
+const FEWEST_RESAMPLES = 400;
+const MOST_DRAWS = 2e7;
+
+function resamplesFor(kind: 'ratio' | 'reduce', samples: number): number {
+  return Math.min(RESAMPLES[kind], Math.max(FEWEST_RESAMPLES, Math.floor(MOST_DRAWS / samples)));
+}
 
 export interface ScoreOptions {
   /** Of the bootstrap. Default 1. */
@@ -37,7 +43,7 @@ export function scoreAll(metric: Metric, scores: readonly unknown[], options: Sc
   const value = finish(metric, statistic(all(scores.length)));
   const draws = bootstrap(scores.length, (i) => finish(metric, statistic(i)), {
     seed: options.seed ?? 1,
-    resamples: RESAMPLES[kind],
+    resamples: resamplesFor(kind, scores.length),
   });
   const interval =
     kind === 'ratio'
@@ -106,7 +112,7 @@ function compareResampled(
   const difference: Statistic = (i) => sign * (finish(metric, a(i)) - finish(metric, b(i)));
   const value = difference(all(original.length));
   if (!Number.isFinite(value)) return undefined;
-  const draws = bootstrap(original.length, difference, { seed, resamples: RESAMPLES[kind] });
+  const draws = bootstrap(original.length, difference, { seed, resamples: resamplesFor(kind, original.length) });
   return {
     value,
     interval: percentileInterval(draws, 'paired-bootstrap') ?? null,

@@ -64,7 +64,8 @@ describe('judge', () => {
       { maxDrop: 0.01 },
     );
     expect(j.recommendation.variant).toBe('dynamic');
-    expect(statuses(j)).toEqual(['accepted', 'refused', 'recommended', 'accepted']);
+    expect(statuses(j)).toEqual(['accepted', 'refused', 'recommended', 'refused']);
+    expect(j.verdicts[3]?.reasons[0]).toMatch(/Slower than the original: 0\.90x .* ask for size/);
     expect(j.verdicts[1]?.reasons[0]).toMatch(/top-1 drops by 3\.00 %, more than the 1\.00 % allowed/);
   });
 

@@ -12,13 +12,13 @@ export const BLIND_MIN_COSINE = 0.99;
 
 /**
  * Decides which variants may ship and which one to take. A variant is refused when a gate fails, when it gives numbers that
- * are not finite where the original's are, when its integer kernels saturate, or when it is neither smaller nor faster than
- * the original. Recommended is the fastest (goal `latency`) or smallest (`size`) of the rest; one that is slower than the
+ * are not finite where the original's are, when its integer kernels saturate, when it is neither smaller nor faster than the
+ * original, or, where latency is the goal, when it is slower. Recommended is the fastest (goal `latency`) or smallest (`size`) of the rest; one that is slower than the
  * original never is, and with goal `latency` nothing but a variant that is measurably faster is.
  */
 export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: Goal = 'latency'): Judgement {
   const original = variants.find((v) => v.isOriginal);
-  const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates)));
+  const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates, goal)));
   const candidates = variants.filter((v, i) => !v.isOriginal && refusals[i]?.length === 0);
   const best = original && pick(candidates, original, goal);
   const recommendation: Recommendation = best
@@ -38,12 +38,12 @@ export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: 
   return { verdicts, recommendation };
 }
 
-function refusalsOf(variant: MeasuredVariant, original: MeasuredVariant, gates: Gates): string[] {
+function refusalsOf(variant: MeasuredVariant, original: MeasuredVariant, gates: Gates, goal: Goal): string[] {
   return [
     ...gateFailures(variant, gates),
     ...nonFinite(variant),
     ...saturation(variant),
-    ...pointless(variant, original),
+    ...pointless(variant, original, goal),
   ];
 }
 
@@ -96,12 +96,18 @@ function saturation(variant: MeasuredVariant): string[] {
   return found?.verdict === 'saturates' ? [`Integer kernels saturate on this CPU: ${found.reason}`] : [];
 }
 
-/** A variant has to be better at something. */
-function pointless(variant: MeasuredVariant, original: MeasuredVariant): string[] {
+/** A variant has to be better at something, and at what is wanted not worse. */
+function pointless(variant: MeasuredVariant, original: MeasuredVariant, goal: Goal): string[] {
   const smaller = variant.bytes < original.bytes * 0.98;
   const speed = variant.performance?.speedup;
-  if (smaller || speed?.verdict === 'faster') return [];
   const size = `${megabytes(variant.bytes)} against ${megabytes(original.bytes)}`;
+  if (speed?.verdict === 'slower') {
+    if (!smaller) return [`Slower and not smaller: ${ratioText(variant)}, ${size}.`];
+    return goal === 'latency'
+      ? [`Slower than the original: ${ratioText(variant)}. It is smaller (${size}): ask for size to get it.`]
+      : [];
+  }
+  if (smaller || speed?.verdict === 'faster') return [];
   return [speed ? `Neither smaller (${size}) nor faster (${ratioText(variant)}).` : `Not smaller: ${size}.`];
 }
 

@@ -144,3 +144,15 @@ function score(
 export function probeFeeds(subject: Subject, count: number): Feeds[] {
   return subject.probes.slice(0, count).map((batch) => batch.feeds);
 }
+
+/** SQNR of the outputs that `session` gives on the probes of `variant`, against the original, dB (see OutputComparison). */
+export async function probeSqnrDb(original: Subject, variant: Subject, session: Session): Promise<number> {
+  const comparison = new OutputComparison();
+  for (const [i, probe] of variant.probes.entries()) {
+    const twin = original.probes[i] as Batch;
+    const a = splitOutputs(await original.session.run(twin.feeds), twin, original.fit as Fit);
+    const b = splitOutputs(await session.run(probe.feeds), probe, variant.fit as Fit);
+    for (const [row, outputs] of a.entries()) comparison.add(outputs, b[row] as Outputs);
+  }
+  return comparison.sqnrDb();
+}

@@ -9,9 +9,8 @@ import {
 } from '@pare/core';
 import { accuracyOf } from './accuracy.js';
 import type { Dataset } from './data/dataset.js';
-import { type Batch, splitOutputs } from './data/fit.js';
 import { indexLimits, randomDataset } from './data/random-data.js';
-import { type Evaluation, evaluate, probeFeeds, Subject } from './evaluate.js';
+import { type Evaluation, evaluate, probeFeeds, probeSqnrDb, Subject } from './evaluate.js';
 import type {
   FreshProcess,
   Gates,
@@ -22,22 +21,14 @@ import type {
   PortInfo,
   RecipeStep,
   RefusedVariant,
-  Reproducibility,
   SaturationEvidence,
   StabilityEvidence,
 } from './evidence.js';
 import type { Metric } from './metrics/metric.js';
 import { compareLayers } from './numerics/layers.js';
-import { OutputComparison } from './numerics/outputs.js';
+import { measureReproducibility } from './numerics/reproducibility.js';
 import { type ExactReference, exactReference, judgeSaturation, NO_SATURATION } from './numerics/saturation.js';
-import {
-  compareBits,
-  type ExtremeRun,
-  inputRanges,
-  judgeExtremes,
-  runExtremes,
-  worstOf,
-} from './numerics/stability.js';
+import { type ExtremeRun, inputRanges, judgeExtremes, runExtremes } from './numerics/stability.js';
 import { measurePerformance, type PerformanceSubject, repeatBatch } from './performance/measure.js';
 
 /** A model to verify, and what is known of it. */
@@ -318,34 +309,16 @@ class Run {
       reference ??= runs;
       results.push({
         extremes: judgeExtremes(runs, reference),
-        reproducibility: await this.#reproducibility(model, subject, feeds.slice(0, 2)),
+        reproducibility: await measureReproducibility(
+          subject.session,
+          feeds.slice(0, 2),
+          (this.options.threadCounts ?? [2]).filter((count) => count !== (this.options.threads ?? 1)),
+          (threads) => this.engine.open(model.model, { ...this.#sessionOptions(model), threads }),
+        ),
       });
       this.#progress('stability', i + 1, entries.length, model.name);
     }
     return results;
-  }
-
-  async #reproducibility(model: VerifyModel, subject: Subject, feeds: readonly Feeds[]): Promise<Reproducibility> {
-    const runAll = async (session: Session): Promise<Awaited<ReturnType<Session['run']>>[]> => {
-      const outputs = [];
-      for (const feed of feeds) outputs.push(await session.run(feed));
-      return outputs;
-    };
-    const compare = (a: Awaited<ReturnType<typeof runAll>>, b: typeof a) =>
-      worstOf(a.map((outputs, i) => compareBits(outputs, b[i] as (typeof b)[number])));
-    const base = await runAll(subject.session);
-    const again = await runAll(subject.session);
-    const threads = [];
-    for (const count of this.options.threadCounts ?? [2]) {
-      if (count === (this.options.threads ?? 1)) continue;
-      const session = await this.engine.open(model.model, { ...this.#sessionOptions(model), threads: count });
-      try {
-        threads.push({ threads: count, ...compare(base, await runAll(session)) });
-      } finally {
-        await session.close();
-      }
-    }
-    return { runs: feeds.length, repeated: compare(base, again), threads };
   }
 
   async #saturation(entries: readonly Entry[]): Promise<(SaturationEvidence | null)[]> {
@@ -375,8 +348,8 @@ class Run {
         optimization: exact.optimization,
         config: { ...model.sessionConfig, ...exact.config },
       });
-      const fast = await this.#sqnr(original, subject, subject.session);
-      const slow = await this.#sqnr(original, subject, session);
+      const fast = await probeSqnrDb(original, subject, subject.session);
+      const slow = await probeSqnrDb(original, subject, session);
       return judgeSaturation(fast, slow, subject.probes.length);
     } catch (error) {
       if (!(error instanceof PareError) || error.code !== 'engine') throw error;
@@ -385,18 +358,6 @@ class Run {
     } finally {
       await session?.close();
     }
-  }
-
-  /** SQNR over the probes of `variant`, run by `session`, against the original, dB. */
-  async #sqnr(original: Subject, variant: Subject, session: Session): Promise<number> {
-    const comparison = new OutputComparison();
-    for (const [i, probe] of variant.probes.entries()) {
-      const twin = original.probes[i] as Batch;
-      const a = splitOutputs(await original.session.run(twin.feeds), twin, original.fit as NonNullable<Subject['fit']>);
-      const b = splitOutputs(await session.run(probe.feeds), probe, variant.fit as NonNullable<Subject['fit']>);
-      for (const [row, outputs] of a.entries()) comparison.add(outputs, b[row] as typeof outputs);
-    }
-    return comparison.sqnrDb();
   }
 
   async #performance(entries: readonly Entry[]): Promise<PerformanceEvidence[]> {

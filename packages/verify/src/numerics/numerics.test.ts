@@ -6,8 +6,9 @@ import { seededRandom } from '../random.js';
 import { rowDivergence } from './divergence.js';
 import { ErrorSums } from './errors.js';
 import { OutputComparison } from './outputs.js';
+import { compareBits, worstOf } from './reproducibility.js';
 import { judgeSaturation } from './saturation.js';
-import { compareBits, inputRanges, judgeExtremes, worstOf } from './stability.js';
+import { inputRanges, judgeExtremes } from './stability.js';
 
 fc.configureGlobal({ seed: 20 });
 

@@ -1,14 +1,6 @@
-import {
-  arrayType,
-  elementCount,
-  type Feeds,
-  type HostTensor,
-  PareError,
-  type Session,
-  type TypedArray,
-} from '@pare/core';
+import { arrayType, elementCount, type Feeds, type HostTensor, PareError, type Session } from '@pare/core';
 import { castTensor, countNonFinite, isNumeric, toNumbers } from '../data/tensor.js';
-import type { BitComparison, ExtremeInput } from '../evidence.js';
+import type { ExtremeInput } from '../evidence.js';
 
 /** Smallest and largest value of each input over the data. */
 export type InputRanges = Readonly<Record<string, readonly [number, number]>>;
@@ -124,51 +116,4 @@ function filled(tensor: HostTensor, value: number): HostTensor {
     return { dtype, dims, data: data.fill(BigInt(value)) };
   }
   return castTensor({ dtype: 'float64', dims, data: new Float64Array(size).fill(value) }, dtype);
-}
-
-/** Compares two runs bit by bit. */
-export function compareBits(
-  a: Readonly<Record<string, HostTensor>>,
-  b: Readonly<Record<string, HostTensor>>,
-): BitComparison {
-  let identical = true;
-  let maxAbs: number | null = 0;
-  for (const [name, x] of Object.entries(a)) {
-    const y = b[name];
-    if (y && sameBits(x, y)) continue;
-    identical = false;
-    if (!y || !isNumeric(x.dtype) || x.data.length !== y.data.length) return { identical, maxAbs: null };
-    const u = toNumbers(x);
-    const v = toNumbers(y);
-    for (let i = 0; i < u.length; i++) {
-      if (Object.is(u[i], v[i])) continue;
-      const difference = Math.abs((u[i] as number) - (v[i] as number));
-      if (!Number.isFinite(difference)) return { identical, maxAbs: null };
-      maxAbs = Math.max(maxAbs, difference);
-    }
-  }
-  return { identical, maxAbs };
-}
-
-function sameBits(a: HostTensor, b: HostTensor): boolean {
-  if (a.dtype !== b.dtype || a.data.length !== b.data.length) return false;
-  if (!ArrayBuffer.isView(a.data)) return (a.data as readonly string[]).every((s, i) => s === b.data[i]);
-  const x = bytesOf(a.data as TypedArray);
-  const y = bytesOf(b.data as TypedArray);
-  for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
-  return true;
-}
-
-function bytesOf(data: TypedArray): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-/** Folds comparisons into one: identical when all are, the largest difference. */
-export function worstOf(comparisons: readonly BitComparison[]): BitComparison {
-  return {
-    identical: comparisons.every((c) => c.identical),
-    maxAbs: comparisons.some((c) => c.maxAbs === null)
-      ? null
-      : Math.max(0, ...comparisons.map((c) => c.maxAbs as number)),
-  };
 }

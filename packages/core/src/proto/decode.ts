@@ -25,10 +25,17 @@ const FIRST_READ = 4096;
 const LARGEST_READ = 256 * 1024;
 /** As in every other implementation of Protocol Buffers. */
 const MAX_DEPTH = 100;
-/** Eight bytes of memory each, or more: bounds what a hostile file of many tiny elements can make us hold. */
-const MAX_ELEMENTS = 2 ** 26;
-/** A message weighs as much as this many numbers. */
-const MESSAGE_ELEMENTS = 15;
+/**
+ * Bounds what a hostile file of many tiny elements can make us hold, in units of about eight bytes: no file comes near that
+ * is not made for it.
+ */
+const MAX_WEIGHT = 2 ** 26;
+const NUMBER_WEIGHT = 1;
+const TEXT_WEIGHT = 4;
+const STRETCH_WEIGHT = 12;
+// With what the graph makes of it; some two million messages in all, where the largest exports have a few hundred thousand.
+const MESSAGE_WEIGHT = 32;
+const BYTES_WEIGHT = 20;
 /** A name or text beyond this is no text. */
 const MAX_STRING = 2 ** 26;
 
@@ -42,7 +49,7 @@ const NOTHING: Table = { name: 'ModelProto', fields: [], byNumber: [] };
  * merged, of other single fields and oneofs the last one counts. Unknown fields and explicit defaults are kept.
  *
  * @throws PareError `bad-file` naming the place: truncated, lengths beyond the enclosing message, nesting deeper than 100,
- *   more than 2^26 elements; `aborted`; what the source throws.
+ *   millions of tiny elements; `aborted`; what the source throws.
  */
 export async function decode<N extends MessageName>(
   name: N,
@@ -65,7 +72,7 @@ export async function decode<N extends MessageName>(
 class Decoder {
   readonly root: AnyMessage;
   private frame: Frame | undefined;
-  private elements = 0;
+  private weight = 0;
 
   /** The window: `window[0]` is byte `base` of the source, `at` the next byte to parse. */
   private window: Uint8Array;
@@ -150,7 +157,7 @@ class Decoder {
     }
     if (number < frame.last || frame.unknown || (number === frame.last && !field.repeated)) frame.canonical = false;
     frame.last = number;
-    this.count(frame, 1);
+    this.weigh(frame, weightOf(field));
     if (field.kind === 'message') this.open(frame, field, length);
     else if (field.kind.startsWith('packed')) this.readPacked(frame, field, wireType, start, length);
     else if (!field.repeated) this.set(frame, field, this.element(frame, field, wireType, length));
@@ -166,7 +173,7 @@ class Decoder {
     const end = this.at + length;
     this.limit = end;
     while (this.at < end) {
-      this.count(frame, 1);
+      this.weigh(frame, NUMBER_WEIGHT);
       list.push(this.element(frame, field, field.wireType, 0));
     }
   }
@@ -236,7 +243,6 @@ class Decoder {
   private open(frame: Frame, field: Field, length: number): void {
     const start = this.base + this.at;
     if (frame.depth >= MAX_DEPTH) this.fail(frame, `nests more than ${MAX_DEPTH} messages`);
-    this.count(frame, MESSAGE_ELEMENTS);
     const table = field.table as Table;
     const before = field.repeated ? undefined : (frame.message[field.name] as AnyMessage | undefined);
     const message = before ?? emptyMessage(table);
@@ -285,7 +291,7 @@ class Decoder {
     if (length > left) this.tooLong(frame, `unknown field ${number}`, length, left);
     this.at += length;
     if (frame.group === 0) {
-      this.count(frame, 1);
+      this.weigh(frame, STRETCH_WEIGHT);
       keepUnknown(frame, { source: this.source, offset, length: this.base + this.at - offset });
     }
     return 0;
@@ -319,9 +325,9 @@ class Decoder {
     return this.fail(frame, `has a number of more than ten bytes before byte ${this.base + this.at}`);
   }
 
-  private count(frame: Frame, elements: number): void {
-    this.elements += elements;
-    if (this.elements > MAX_ELEMENTS) this.fail(frame, `holds more than ${MAX_ELEMENTS} elements, which no model does`);
+  private weigh(frame: Frame, weight: number): void {
+    this.weight += weight;
+    if (this.weight > MAX_WEIGHT) this.fail(frame, 'holds more elements than any model does');
   }
 
   private tooLong(frame: Frame, what: string, length: number, left: number): never {
@@ -336,6 +342,13 @@ class Decoder {
   private fail(frame: Frame, problem: string): never {
     throw new PareError('bad-file', `${this.source.name} is not a whole ONNX file: ${pathOf(frame)} ${problem}.`);
   }
+}
+
+function weightOf(field: Field): number {
+  if (field.kind === 'message') return MESSAGE_WEIGHT;
+  if (field.kind === 'string') return TEXT_WEIGHT;
+  if (field.kind.startsWith('packed')) return STRETCH_WEIGHT;
+  return field.wireType === DELIMITED ? BYTES_WEIGHT : NUMBER_WEIGHT;
 }
 
 /** Lists may come packed or not, whatever the schema says. */

@@ -50,11 +50,16 @@ function nestFrom(levels: number): Uint8Array {
   return path.reduceRight<Uint8Array>((content, number) => delimited(number, content), new Uint8Array(0));
 }
 
-test('a small file of very many tiny elements is refused before it fills the memory', async () => {
-  const bytes = new Uint8Array(10_000_000);
-  // GraphProto.node (1), empty: two bytes each.
-  for (let i = 0; i < bytes.length; i += 2) bytes[i] = 10;
-  await expect(decode('GraphProto', memorySource(bytes))).rejects.toThrow(/more than \d+ elements/);
+test.each([
+  ['GraphProto', 'empty nodes', [0x0a, 0]],
+  ['AttributeProto', 'empty strings', [0x4a, 0]],
+  ['StringStringEntryProto', 'unknown fields between known ones', [0x0a, 0, 0x78, 1]],
+] as const)('a %s of millions of %s is refused before it fills the memory', async (name, _, element) => {
+  const bytes = new Uint8Array(32_000_000);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = element[i % element.length] as number;
+  const before = process.memoryUsage().heapUsed;
+  await expect(decode(name, memorySource(bytes))).rejects.toThrow(/more elements than any model/);
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(1.5e9);
 });
 
 test('lengths beyond the file allocate nothing', async () => {

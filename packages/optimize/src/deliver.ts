@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { huggingFacePath, type Manifest, toBundleName, type VariantDraft } from '@pare/bundle';
 import { type BundleSource, writeBundle } from '@pare/bundle/node';
-import { type Evidence, renderReport } from '@pare/verify';
+import { type Evidence, renderMarkdown, renderReport } from '@pare/verify';
 import type { BuiltVariant } from './optimize.js';
 import type { TargetName } from './targets/profile.js';
 import { version } from './version.js';
@@ -63,7 +63,7 @@ export async function deliver(
   }
   const documents = ['report.html', ...(options.layout === 'hf' ? ['README.md'] : [])];
   files['report.html'] = renderReport(evidence);
-
+  if (options.layout === 'hf') files['README.md'] = renderMarkdown(evidence);
   files['evidence.json'] = `${JSON.stringify(evidence, null, 2)}\n`;
   const manifest = await writeBundle(options.output, {
     manifest: {

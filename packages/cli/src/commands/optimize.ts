@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { PareError } from '@pare/core';
 import {
   type Goal,
@@ -8,7 +8,7 @@ import {
   type PareConfig,
   type TargetName,
 } from '@pare/optimize';
-import { type Dataset, evidenceTable } from '@pare/verify';
+import { type Dataset, renderTable } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
 import { type LoadedConfig, loadConfig } from '../config.js';
 import { type DataFlags, loadData, loadMetric } from '../data.js';
@@ -67,7 +67,9 @@ export const optimize: Register = (program, run) => {
         terminal.out(
           flags.json
             ? JSON.stringify(evidence, null, 2)
-            : evidenceTable(evidence, { columns: terminal.columns, style: terminal.style, folder }),
+            : `${renderTable(evidence, { columns: terminal.columns, style: terminal.style })}
+
+Written to ${folder}: open ${join(folder, 'report.html')}`,
         );
         const recommended = evidence.variants.find((v) => v.name === evidence.recommendation.variant);
         const nothingHolds =

@@ -4,9 +4,9 @@ import {
   type DataInfo,
   type Dataset,
   type Evidence,
-  evidenceTable,
   indexData,
   renderReport,
+  renderTable,
   type Stage,
   verify as verifyModels,
 } from '@pare/verify';
@@ -102,7 +102,7 @@ export function show(evidence: Evidence, flags: { readonly json?: boolean }, { t
   terminal.out(
     flags.json
       ? JSON.stringify(evidence, null, 2)
-      : evidenceTable(evidence, { columns: terminal.columns, style: terminal.style }),
+      : renderTable(evidence, { columns: terminal.columns, style: terminal.style }),
   );
   const holds = evidence.refused.length === 0 && evidence.variants.every((v) => v.verdict.status !== 'refused');
   return holds ? EXIT.ok : EXIT.gatesFail;

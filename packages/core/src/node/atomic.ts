@@ -10,7 +10,8 @@ import { ioError } from './file.js';
 const fsync = promisify(fs.fsync);
 const fdatasync = promisify(fs.fdatasync);
 
-const COPY_BYTES = 4 * 1024 * 1024;
+/** Measured: larger pieces leave the processor's cache between being read and being written. */
+const COPY_BYTES = 1024 * 1024;
 /** After this many bytes other work gets its turn: progress, Ctrl-C. */
 const TURN_BYTES = 16 * 1024 * 1024;
 
@@ -50,7 +51,7 @@ export class StagedFile {
   }
 
   /**
-   * Writes `parts` in order, at most 4 MiB of them in memory at a time (a computed part as a whole), then waits for the disk.
+   * Writes `parts` in order, at most 1 MiB of them in memory at a time (a computed part as a whole), then waits for the disk.
    * @throws PareError `io`, `aborted`; what the parts throw. The temporary file is then gone.
    */
   async write(parts: readonly Bytes[], signal?: AbortSignal): Promise<void> {

@@ -28,7 +28,7 @@ export interface WrittenFile {
  * stood at `path` is replaced at the very end and at once: until then, and whenever the writing fails, is aborted or the
  * process is killed, the old model is whole, its external data included. `path` may be the file that the model was read from.
  *
- * Memory is bounded by one computed tensor, or 4 MiB.
+ * Memory is bounded by one computed tensor, or 1 MiB.
  * @throws PareError `io` (not writable, disk full), `aborted`, `unsupported`, `bad-option` as `serializeModel`; what computed
  *   tensors throw.
  */

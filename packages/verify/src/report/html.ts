@@ -39,16 +39,14 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
+const NO_PLACE =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\p{Surrogate}\p{Noncharacter_Code_Point}]/gu;
+
 /**
- * Text as HTML. Characters that HTML has no place for (controls, lone surrogates) and those that reorder the text around them
+ * Text as HTML. Characters that HTML has no place for (controls, lone surrogates, noncharacters) and those that reorder the text around them
  * (bidirectional embeddings and overrides) become U+FFFD.
  */
 export function escapeHtml(text: string): string {
-  return (
-    text
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-      .replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\ufdd0-\ufdef\ufffe\uffff]/g, '\ufffd')
-      .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd')
-      .replace(/[&<>"']/g, (c) => ENTITIES[c] as string)
-  );
+  return text.replace(NO_PLACE, '\ufffd').replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
 }

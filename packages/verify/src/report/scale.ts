@@ -12,8 +12,9 @@ export function linearScale(
 ): Scale {
   let [low, high] = extent(values);
   if (options.zero) low = Math.min(0, low);
-  if (high === low) {
-    const pad = Math.abs(high) * 0.1 || 1;
+  // No difference, or none that doubles can divide into steps.
+  if (!(high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high), 1e-280))) {
+    const pad = Math.abs(high) > 1e-12 ? Math.abs(high) * 0.1 : 1;
     low -= options.zero && low === 0 ? 0 : pad;
     high += pad;
   }

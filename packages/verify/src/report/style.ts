@@ -87,7 +87,7 @@ tbody tr:hover>*{background:color-mix(in srgb,var(--sunken) 55%,transparent)}
 .summary tr.recommended .even,.summary tr.recommended .below{color:var(--ink-2)}
 .summary tr.refused>:not(:last-child){color:var(--ink-2)}
 .summary tr.refused .bad{color:var(--red)}
-.summary .bar{margin-top:.25rem;min-width:76px}
+.summary .bar{margin:.25rem 0 0 auto;min-width:76px;max-width:150px}
 th button{all:unset;cursor:pointer;display:inline-block}
 th button:focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}
 th button:hover{color:var(--ink)}
@@ -234,10 +234,11 @@ main{padding:0 18px 4rem}
 .scroll{margin:0 -18px;padding:0 18px 2px}
 .facts>div{grid-template-columns:104px minmax(0,1fr);gap:.6rem}
 th,td{padding-left:.55rem;padding-right:.55rem}
-.scroll tbody th:first-child,.scroll thead th:first-child{position:sticky;left:-18px;background:var(--page);z-index:1;box-shadow:8px 0 8px -8px var(--line-strong);max-width:46vw;overflow:hidden;text-overflow:ellipsis;padding-left:18px!important;border-radius:0!important}
+.scroll tbody th:first-child,.scroll thead th:first-child{position:sticky;left:-18px;background:var(--page);z-index:1;max-width:46vw;white-space:normal;overflow-wrap:anywhere;padding-left:18px!important;border-radius:0!important}
 .scroll tr.recommended>th:first-child{background:var(--accent-soft)}
 .scroll{padding-left:0}
-tbody th.text{min-width:0}
+tbody th.text{min-width:6.5rem}
+.summary-text{padding-left:1.35rem}
 }
 @media print{
 .top{position:static}.theme,.copy{display:none}

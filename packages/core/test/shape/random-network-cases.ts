@@ -1,7 +1,11 @@
-import { float, floats } from '../../src/ir/attribute.js';
+import { floats } from '../../src/ir/attribute.js';
 import { type CaseInput, f32, type Generator, i64, type OperatorCase, of, type Random, scalar } from './random.js';
 
 type Attributes = Record<string, NonNullable<OperatorCase['attributes']>[string]>;
+
+/** Lengths that the dilated kernel fits into at least once. */
+const fitting = (r: Random, kernel: readonly number[], { dilations }: Attributes): number[] =>
+  kernel.map((k, i) => (k - 1) * (((dilations as number[] | undefined) ?? [])[i] ?? 1) + r.int(1, 6));
 
 /** Window attributes of a convolution or pooling over `rank` axes. */
 function window(r: Random, rank: number, kernel: readonly number[]): Attributes {
@@ -21,7 +25,11 @@ const conv: Generator = (r) => {
   const kernel = r.dims(rank, 1, 4);
   const attributes: Attributes = { ...window(r, rank, kernel), group };
   if (r.chance(0.5)) attributes.kernel_shape = kernel;
-  return { op: 'Conv', inputs: [f32([n, c, ...r.dims(rank, 1, 9)]), f32([m, c / group, ...kernel])], attributes };
+  return {
+    op: 'Conv',
+    inputs: [f32([n, c, ...fitting(r, kernel, attributes)]), f32([m, c / group, ...kernel])],
+    attributes,
+  };
 };
 
 const convTranspose: Generator = (r) => {
@@ -46,7 +54,13 @@ const pool: Generator = (r) => {
   if ((op === 'AveragePool' && opset < 19) || (op === 'LpPool' && opset < 18)) delete attributes.dilations;
   if (r.chance(0.5) && (op !== 'LpPool' || opset >= 18)) attributes.ceil_mode = 1;
   const outputs = op === 'MaxPool' && r.chance(0.4) ? 2 : 1;
-  return { op, opset, inputs: [f32([r.int(1, 2), r.int(1, 3), ...r.dims(rank, 1, 9)])], attributes, outputs };
+  return {
+    op,
+    opset,
+    inputs: [f32([r.int(1, 2), r.int(1, 3), ...fitting(r, kernel, attributes)])],
+    attributes,
+    outputs,
+  };
 };
 
 const globalPool: Generator = (r) => ({
@@ -316,13 +330,17 @@ const vision: Generator = (r) => {
     { op: 'GridSample', inputs: [f32([n, c, h, w]), f32([n, r.int(1, 5), r.int(1, 5), 2])] },
     { op: 'AffineGrid', inputs: [f32([n, 2, 3]), i64(n, c, h, w)] },
     { op: 'MaxRoiPool', inputs: [f32([n, c, h, w]), f32([rois, 5])], attributes: { pooled_shape: [2, 3] } },
-    { op: 'NonMaxSuppression', inputs: [f32([1, 4, 4]), f32([1, 1, 4]), scalar('int64', 2)] },
     { op: 'Col2Im', inputs: [f32([1, 4 * c, 9]), i64(4, 4), i64(2, 2)] },
     { op: 'DeformConv', inputs: [f32([1, 1, 3, 3]), f32([1, 1, 2, 2]), f32([1, 8, 2, 2])] },
     { op: 'CenterCropPad', inputs: [f32([n, c, h]), i64(r.int(1, 6), r.int(1, 6))], attributes: { axes: [0, 2] } },
     { op: 'Det', inputs: [f32([n, c, 2, 2])] },
   ]);
 };
+
+const nonMaxSuppression: Generator = (r) => ({
+  op: 'NonMaxSuppression',
+  inputs: [f32([1, 4, 4]), f32([1, 1, 4]), scalar('int64', r.int(1, 3))],
+});
 
 export const networkCases: Readonly<Record<string, Generator>> = {
   conv,
@@ -344,5 +362,5 @@ export const networkCases: Readonly<Record<string, Generator>> = {
   signal,
   attention,
   vision,
+  nonMaxSuppression,
 };
-void float;

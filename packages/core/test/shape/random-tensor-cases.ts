@@ -1,4 +1,4 @@
-import { type CaseInput, f32, type Generator, i64, of, type Random, scalar } from './random.js';
+import { type CaseInput, f32, type Generator, i64, of, type Random, scalar, toInt64 } from './random.js';
 
 /** A shape that broadcasts with `dims`: some axes are 1, some leading ones are missing. */
 function broadcastable(r: Random, dims: readonly number[]): number[] {
@@ -129,7 +129,8 @@ const split: Generator = (r) => {
     : { op: 'Split', opset, inputs: [f32(dims), i64(...sizes)], attributes: { axis }, outputs: count };
 };
 
-const BOUNDS = [-9223372036854775807, -2147483648, 2147483647, 9223372036854775807];
+/** The limits of int32 and int64 (as numbers), which exporters write for "all". */
+const BOUNDS = [-(2 ** 63), -(2 ** 31), 2 ** 31 - 1, 2 ** 63];
 
 const slice: Generator = (r) => {
   const dims = r.dims(r.int(1, 4), 0, 7);
@@ -138,7 +139,12 @@ const slice: Generator = (r) => {
   const starts = axes.map((a) => bound(dims[a] as number));
   const ends = axes.map((a) => bound(dims[a] as number));
   if (r.chance(0.3)) {
-    return { op: 'Slice', opset: 9, inputs: [f32(dims)], attributes: { starts, ends, axes } };
+    return {
+      op: 'Slice',
+      opset: 9,
+      inputs: [f32(dims)],
+      attributes: { starts: starts.map(toInt64), ends: ends.map(toInt64), axes },
+    };
   }
   const inputs: (CaseInput | null)[] = [f32(dims), i64(...starts), i64(...ends), i64(...axes)];
   if (r.chance(0.6)) inputs.push(i64(...axes.map(() => r.pick([1, 2, 3, -1, -2, -3]))));

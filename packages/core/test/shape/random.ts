@@ -70,3 +70,9 @@ export const of = (dtype: DType, dims: readonly number[]): CaseInput => ({ dtype
 /** A vector of int64 that the rule may look at. */
 export const i64 = (...values: number[]): CaseInput => ({ dtype: 'int64', dims: [values.length], values });
 export const scalar = (dtype: DType, value: number): CaseInput => ({ dtype, dims: [], values: [value] });
+
+/** `v` as an int64, the greatest and least of which numbers cannot say. */
+export function toInt64(v: number): bigint {
+  if (v >= 2 ** 63) return 2n ** 63n - 1n;
+  return v <= -(2 ** 63) ? -(2n ** 63n) : BigInt(v);
+}

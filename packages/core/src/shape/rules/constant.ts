@@ -68,7 +68,8 @@ function rangeLength(start: Dim, limit: Dim, step: Dim, dtype: DType | undefined
   if (typeof step !== 'number' || step === 0) return null;
   if ([start, limit, step].some((v) => typeof v === 'number' && !Number.isInteger(v))) {
     if (typeof start !== 'number' || typeof limit !== 'number' || dtype !== 'float32') return null;
-    return Math.max(0, Math.ceil(Math.fround(limit - start) / step));
+    const [single, double] = [Math.fround(limit - start), limit - start].map((span) => Math.ceil(span / step));
+    return single === double ? Math.max(0, single as number) : null;
   }
   return maxDim(ceilDivDim(subDim(limit, start), step), 0);
 }

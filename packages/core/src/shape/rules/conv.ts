@@ -1,5 +1,5 @@
 import type { Dim, Shape } from '../../ir/type.js';
-import { addDim, ceilDivDim, floorDivDim, mulDim, subDim } from '../dim.js';
+import { addDim, ceilDivDim, floorDivDim, minDim, mulDim, subDim } from '../dim.js';
 import { type Op, type Rule, type RuleTable, tensor, unknownShape } from '../op.js';
 
 /** Attributes that convolutions and poolings share, one entry a spatial axis. */
@@ -35,6 +35,8 @@ function slide(length: Dim, w: Window, axis: number, ceil: boolean): Dim {
   if (w.autoPad.startsWith('SAME')) return ceilDivDim(length, stride);
   const [begin, end] = [w.begin[axis] as number, w.end[axis] as number];
   const room = subDim(addDim(length, begin + end), extent(w, axis));
+  // A window that does not fit: runtimes disagree on whether there is one. Symbolic lengths are taken to be long enough.
+  if (typeof room === 'number' && room < 0) return null;
   if (!ceil) return addDim(floorDivDim(room, stride), 1);
   const count = addDim(ceilDivDim(room, stride), 1);
   const covered = extent(w, axis);
@@ -86,8 +88,10 @@ function transposedSpatial(op: Op, input: Shape, weight: Shape | undefined): rea
   if (!w || extra.length !== rank) return undefined;
   return input.slice(2).map((length, axis) => {
     const stride = w.strides[axis] as number;
-    if (w.autoPad.startsWith('SAME')) return mulDim(length, stride);
-    const grown = addDim(addDim(mulDim(subDim(length, 1), stride), extent(w, axis)), extra[axis] as number);
+    const reach = addDim(extent(w, axis), extra[axis] as number);
+    // As many as the strides ask for, unless the kernels leave gaps: the last gap is not filled.
+    if (w.autoPad.startsWith('SAME')) return addDim(mulDim(length, stride), minDim(subDim(reach, stride), 0));
+    const grown = addDim(mulDim(subDim(length, 1), stride), reach);
     return subDim(grown, (w.begin[axis] as number) + (w.end[axis] as number));
   });
 }
@@ -111,12 +115,14 @@ export function channelsFirst(op: Op, index: number, fn: (shape: Shape) => Shape
   return [batch as Dim, ...spatial, channels as Dim];
 }
 
-export const globalPool: Rule = (op) => [
-  tensor(
-    op.dtype(0),
-    op.shape(0)?.map((d, i) => (i < 2 ? d : 1)),
-  ),
-];
+export const globalPool: Rule = (op) => {
+  return [
+    tensor(
+      op.dtype(0),
+      channelsFirst(op, 0, (input) => input.map((d, i) => (i < 2 ? d : 1))),
+    ),
+  ];
+};
 
 const maxUnpool: Rule = (op) => {
   const input = op.shape(0);

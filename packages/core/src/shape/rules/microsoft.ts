@@ -113,8 +113,6 @@ const dynamicQuantizeLstm: Rule = (op) => {
   return recurrentOutputs(op, op.dtype(0), op.int('hidden_size') ?? op.dim(2, 1));
 };
 
-const globalAverage: Rule = globalPool;
-
 const nhwcConv: Rule = (op) => [tensor(op.dtype(0), convShape(op, 0, 1))];
 
 const wordConvEmbedding: Rule = (op) => {
@@ -162,7 +160,7 @@ export const microsoft: RuleTable = {
   QLinearSoftmax: unary(),
   QLinearConcat: qConcat,
   QLinearWhere: qWhere,
-  QLinearGlobalAveragePool: globalAverage,
+  QLinearGlobalAveragePool: globalPool,
   QLinearAveragePool: (op) => [pool(op)[0]],
   QLinearReduceMean: reduceWithAxes((op) => op.dtype(0)),
   ReduceSumInteger: reduceWithAxes((op) => (op.dtype(0)?.startsWith('u') ? 'uint32' : op.dtype(0) && 'int32')),

@@ -49,10 +49,14 @@ function sliceLength(length: Dim, { start, end, step }: Range): Dim {
   }
   // Backwards only in numbers, or all of an axis of any length: x[::-1].
   if (typeof start !== 'number' || typeof end !== 'number') return null;
+  if (!isBackwards(end)) return null;
   if ((start >= END || start === -1) && end <= -END) return ceilDivDim(length, -step);
   if (typeof length !== 'number') return null;
   return length === 0 ? 0 : indicesOf(length, start, end, step).length;
 }
+
+/** ONNX Runtime reads the greatest integer as "to the end" also backwards, where it is the beginning; NumPy does not. */
+const isBackwards = (end: number): boolean => end < END;
 
 /** A start counted from the front, at least 0 but not bound by the length. */
 function fromFront(index: Dim, length: Dim): Dim {

@@ -27,6 +27,9 @@ function resized(op: Op, input: Shape, axes: readonly number[]): Shape {
   if (present(3)) {
     const sizes = op.values(3);
     const policy = op.string('keep_aspect_ratio_policy', 'stretch');
+    // ONNX Runtime 1.30 leaves axes that are counted from the back as they are, against the specification.
+    const fromBack = op.ints('axes')?.some((axis) => axis < 0);
+    if (policy !== 'stretch' && fromBack) return input.map((d, axis) => (axes.includes(axis) ? null : d));
     if (policy !== 'stretch') return keepAspect(input, axes, sizes, policy);
     return input.map((d, axis) => (axes.includes(axis) ? at(axis, sizes) : d));
   }

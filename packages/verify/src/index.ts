@@ -31,16 +31,9 @@ export * from './performance/measure.js';
 export * from './performance/rounds.js';
 export * from './performance/speedup.js';
 export * from './random.js';
-export { renderMarkdown, renderMarkdown } from './report/markdown.js';
-export { renderReport, renderReport } from './report/report.js';
-export {
-  renderTable,
-  renderTable,
-  type TableOptions,
-  type TableOptions,
-  type TableStyle,
-  type TableStyle,
-} from './report/table.js';
+export { renderMarkdown } from './report/markdown.js';
+export { renderReport } from './report/report.js';
+export { renderTable, type TableOptions, type TableStyle } from './report/table.js';
 export * from './statistics/bootstrap.js';
 export * from './statistics/proportion.js';
 export * from './statistics/quantile.js';

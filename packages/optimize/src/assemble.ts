@@ -22,6 +22,7 @@ export interface EvidenceParts {
   readonly repeat: RepeatInfo;
   /** Variants that never came to be measured. */
   readonly refused?: readonly RefusedVariant[];
+  readonly warnings?: readonly string[];
   /** Default `latency`. */
   readonly goal?: Goal;
 }
@@ -40,6 +41,6 @@ export function assembleEvidence(verified: Verified, parts: EvidenceParts): Evid
     refused: [...(parts.refused ?? []), ...verified.refused],
     recommendation,
     repeat: parts.repeat,
-    warnings: [...new Set([...verified.warnings, ...parts.data.warnings])],
+    warnings: [...new Set([...(parts.warnings ?? []), ...verified.warnings, ...parts.data.warnings])],
   };
 }

@@ -3,9 +3,8 @@ import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { type Engine, type Model, PareError, throwIfAborted } from '@pare/core';
+import { type Engine, type Feeds, type Model, PareError, throwIfAborted } from '@pare/core';
 import { readModel, writeModel } from '@pare/core/node';
-import { simplify } from '@pare/transforms';
 import {
   type Dataset,
   type Evidence,
@@ -24,6 +23,7 @@ import { type Delivered, deliver, type Layout } from './deliver.js';
 import type { Goal } from './goal.js';
 import { planRecipes } from './plan.js';
 import { applyRecipe, type Recipe } from './recipe.js';
+import { simplifyProven } from './simplify-proven.js';
 import type { TargetName } from './targets/profile.js';
 
 export interface OptimizeOptions {
@@ -84,8 +84,15 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
   const run = await prepareData(model, { ...options, seed });
   const staging = await mkdtemp(join(tmpdir(), 'pare-optimize-'));
   try {
-    const simplified = model.clone();
-    const simplification = await simplifyStep(simplified, options);
+    const settings = { fixShapes: options.fixShapes ?? {}, fixDims: options.fixDims ?? {} };
+    const proven = await simplifyProven(
+      model,
+      settings,
+      options,
+      await firstFeeds(run.evaluation, model, engine, signal),
+    );
+    const simplified = proven.model;
+    const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];
     const { recipes, refused } = await planRecipes(simplified, target, { calibrated: run.calibration !== undefined });
     const built: BuiltVariant[] = [];
     const failed: RefusedVariant[] = [...refused];
@@ -125,6 +132,7 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
       options: { target, threads, batchSize: 1, seed, gates: options.gates ?? {} },
       refused: failed,
       goal: options.goal ?? 'latency',
+      warnings: proven.refusal === undefined ? [] : [proven.refusal],
       repeat: { command: options.command ?? '', config: null },
     });
     const delivered = await deliver(evidence, built, options);
@@ -161,11 +169,16 @@ function externalBytes(model: Model, inline: number): number {
   return weights;
 }
 
-async function simplifyStep(model: Model, options: OptimizeOptions): Promise<VerifyModel['recipe']> {
-  const { engine, signal, onProgress } = options;
-  const settings = { fixShapes: options.fixShapes ?? {}, fixDims: options.fixDims ?? {} };
-  const [result] = await model.transform(simplify(settings), { engine, signal, onProgress });
-  return [{ transform: 'simplify', options: settings, notes: result?.notes ?? [] }];
+/** The first sample as feeds, for comparing graphs on something real; undefined when there is no data but random. */
+async function firstFeeds(
+  data: Dataset,
+  model: Model,
+  engine: Engine,
+  signal: AbortSignal | undefined,
+): Promise<Feeds | undefined> {
+  if (data.random) return undefined;
+  for await (const feeds of calibrationFeeds(data, engine, model, signal)()) return feeds;
+  return undefined;
 }
 
 /** One variant: a copy of the simplified model, changed by its recipe, written to `staging`. */
@@ -197,6 +210,7 @@ async function build(
       name: recipe.name,
       model: path,
       graph,
+      basis: simplified,
       bytes: files.reduce((sum, file) => sum + file.byteLength, 0),
       files: files.map((file) => basename(file.path)),
       recipe: [...(simplification ?? []), ...applied],

@@ -8,23 +8,30 @@ const TINY: f32 = 7.52316384526264e-37; // 2^-120: a block below it is all zeros
 
 /** Lanes of `tile` f32[size][4] from columns: element i of lane l is at x + i * stride + 4 * l. Pads with zeros. */
 function fillColumns(x: usize, stride: usize, n: i32, lanes: i32, size: i32, tile: usize): void {
-  let i = 0;
-  if (lanes == 4) {
-    for (; i < n; i++) {
-      v128.store(tile, v128.load(x));
-      x += stride;
-      tile += 16;
-    }
-  } else {
-    for (; i < n; i++) {
-      v128.store(tile, f32x4.splat(0));
-      for (let l = 0; l < lanes; l++) store<f32>(tile + (<usize>l << 2), load<f32>(x + (<usize>l << 2)));
-      x += stride;
-      tile += 16;
-    }
-  }
-  for (; i < size; i++) {
+  for (let i = 0; i < size; i++) {
     v128.store(tile, f32x4.splat(0));
+    if (i < n) for (let l = 0; l < lanes; l++) store<f32>(tile + (<usize>l << 2), load<f32>(x + (<usize>l << 2)));
+    x += stride;
+    tile += 16;
+  }
+}
+
+/** Four tiles from sixteen columns at once: where rows are a power of two apart, they would push each other from the cache. */
+function fillColumns16(x: usize, stride: usize, n: i32, size: i32, tile: usize): void {
+  const next = <usize>size << 4;
+  for (let i = 0; i < n; i++) {
+    v128.store(tile, v128.load(x));
+    v128.store(tile + next, v128.load(x, 16));
+    v128.store(tile + 2 * next, v128.load(x, 32));
+    v128.store(tile + 3 * next, v128.load(x, 48));
+    x += stride;
+    tile += 16;
+  }
+  for (let i = n; i < size; i++) {
+    v128.store(tile, f32x4.splat(0));
+    v128.store(tile + next, f32x4.splat(0));
+    v128.store(tile + 2 * next, f32x4.splat(0));
+    v128.store(tile + 3 * next, f32x4.splat(0));
     tile += 16;
   }
 }
@@ -63,13 +70,39 @@ function fillRows(x: usize, stride: usize, n: i32, lanes: i32, size: i32, tile: 
   }
 }
 
-// Sums of the last call of `evaluate`, one v128 each.
+// Scratch words: sums of the last pass, then the scales and zero points that it led to, one v128 each.
 const SUMS: usize = 64;
 
-/** Sums dd, ad and aa (sums.ts) of four lanes; even and odd elements apart, so that additions need not wait. */
+/**
+ * Sums of a*v and a*a of four lanes, with v = x * inv and a = clamp(nearest(v), lo, hi); even and odd elements apart, so that
+ * additions need not wait. The least-squares scale for these integers is s * av / aa, and explains s^2 * av^2 / aa of |x|^2.
+ */
 @inline
-function evaluate(tile: usize, size: i32, inv: v128, lo: v128, hi: v128): void {
+function correlate(tile: usize, size: i32, inv: v128, lo: v128, hi: v128): void {
   const end = tile + (<usize>size << 4);
+  let av0 = f32x4.splat(0);
+  let aa0 = av0;
+  let av1 = av0;
+  let aa1 = av0;
+  for (; tile < end; tile += 32) {
+    const v0 = f32x4.mul(v128.load(tile), inv);
+    const v1 = f32x4.mul(v128.load(tile, 16), inv);
+    const a0 = f32x4.pmin(hi, f32x4.pmax(lo, f32x4.nearest(v0)));
+    const a1 = f32x4.pmin(hi, f32x4.pmax(lo, f32x4.nearest(v1)));
+    av0 = f32x4.add(av0, f32x4.mul(a0, v0));
+    av1 = f32x4.add(av1, f32x4.mul(a1, v1));
+    aa0 = f32x4.add(aa0, f32x4.mul(a0, a0));
+    aa1 = f32x4.add(aa1, f32x4.mul(a1, a1));
+  }
+  v128.store(SUMS, f32x4.add(av0, av1));
+  v128.store(SUMS, f32x4.pmax(f32x4.splat(1), f32x4.add(aa0, aa1)), 16); // 0 only when all integers are: av is 0 then too
+}
+
+/** Sums dd, ad and aa (sums.ts), which keep small errors exact, and writes a + shift to `codes` i32[size][4]. */
+@inline
+function encode(tile: usize, size: i32, inv: v128, lo: v128, hi: v128, shift: v128, mask: v128, codes: usize): void {
+  const end = tile + (<usize>size << 4);
+  const magic = f32x4.add(shift, f32x4.splat(ROUND));
   let dd0 = f32x4.splat(0);
   let ad0 = dd0;
   let aa0 = dd0;
@@ -81,6 +114,9 @@ function evaluate(tile: usize, size: i32, inv: v128, lo: v128, hi: v128): void {
     const v1 = f32x4.mul(v128.load(tile, 16), inv);
     const a0 = f32x4.pmin(hi, f32x4.pmax(lo, f32x4.nearest(v0)));
     const a1 = f32x4.pmin(hi, f32x4.pmax(lo, f32x4.nearest(v1)));
+    v128.store(codes, v128.and(f32x4.add(a0, magic), mask));
+    v128.store(codes, v128.and(f32x4.add(a1, magic), mask), 16);
+    codes += 32;
     const d0 = f32x4.sub(v0, a0);
     const d1 = f32x4.sub(v1, a1);
     dd0 = f32x4.add(dd0, f32x4.mul(d0, d0));
@@ -92,7 +128,7 @@ function evaluate(tile: usize, size: i32, inv: v128, lo: v128, hi: v128): void {
   }
   v128.store(SUMS, f32x4.add(dd0, dd1));
   v128.store(SUMS, f32x4.add(ad0, ad1), 16);
-  v128.store(SUMS, f32x4.pmax(f32x4.splat(1), f32x4.add(aa0, aa1)), 32); // 0 only when all integers are: ad is 0 then too
+  v128.store(SUMS, f32x4.add(aa0, aa1), 32);
 }
 
 /**
@@ -104,7 +140,7 @@ function evaluate(tile: usize, size: i32, inv: v128, lo: v128, hi: v128): void {
  * symmetric 1: zero point 2^(bits-1) and the scale takes the sign that lets the largest element reach -2^(bits-1)
  * offset    added to the stored codes of symmetric blocks: 2^(bits-1) for unsigned storage, 0 for two's complement
  * ratios    f32[candidates]: trial scales relative to the one that spans the block
- * tile      work area, 32 * size bytes
+ * tile      work area, 80 * size bytes
  * packed    codes packed along the block, low bits first: lane l, block b at l * packedLane + b * size * bits / 8; or 0
  * codes     one byte an element at element * codesRow + lane (block axis outermost); or 0
  * scales    f32, zeros u8: lane l, block b at index l * paramLane + b * paramBlock
@@ -134,29 +170,44 @@ export function blocks(
   energy: usize,
 ): void {
   const blob = <usize>((size * bits) >> 3);
+  const made = tile + (<usize>size << 6);
   for (let i = 0, b: usize = 0; i < n; i += size, b++) {
     const count = min(size, n - i);
     for (let l = 0; l < lanes; l += 4) {
-      const some = min(4, lanes - l);
       const from = x + <usize>i * along + <usize>l * across;
-      if (across == 4) fillColumns(from, along, count, some, size, tile);
-      else fillRows(from, across, count, some, size, tile);
-      search(tile, size, bits, symmetric, offset, ratios, candidates, energy);
+      const some = min(4, lanes - l);
+      let at = tile;
+      if (across != 4) fillRows(from, across, count, some, size, tile);
+      else if ((l | 15) >= lanes) fillColumns(from, along, count, some, size, tile);
+      else {
+        if ((l & 15) == 0) fillColumns16(from, along, count, size, tile);
+        at += <usize>((l & 12) * size) << 2;
+      }
+      search(at, size, bits, symmetric, offset, ratios, candidates, made, energy);
       let p = <usize>l * paramLane + b * paramBlock;
       for (let k = 0; k < some; k++) {
         store<f32>(scales + (p << 2), load<f32>(SUMS + 64 + (<usize>k << 2)));
         store<u8>(zeros + p, load<u8>(SUMS + 80 + (<usize>k << 2)));
         p += paramLane;
       }
-      const made = tile + (<usize>size << 4);
       if (packed != 0) storePacked(made, size, bits, packed + <usize>l * packedLane + b * blob, packedLane, some);
       if (codes != 0) storeCodes(made, count, codes + <usize>i * codesRow + l, codesRow, some);
     }
   }
 }
 
-/** Codes of the tile as i32 lanes after it, scale and zero point at SUMS + 64 and SUMS + 80. */
-function search(tile: usize, size: i32, bits: i32, symmetric: i32, offset: i32, ratios: usize, candidates: i32, energy: usize): void {
+/** Codes of the tile in `made` i32[size][4], scale and zero point at SUMS + 64 and SUMS + 80. */
+function search(
+  tile: usize,
+  size: i32,
+  bits: i32,
+  symmetric: i32,
+  offset: i32,
+  ratios: usize,
+  candidates: i32,
+  made: usize,
+  energy: usize,
+): void {
   const end = tile + (<usize>size << 4);
   const zero4 = f32x4.splat(0);
   const one4 = f32x4.splat(1);
@@ -194,40 +245,32 @@ function search(tile: usize, size: i32, bits: i32, symmetric: i32, offset: i32, 
   const ok = f32x4.ge(f32x4.abs(step), f32x4.splat(TINY));
   step = v128.bitselect(step, one4, ok);
 
-  let bestError = f32x4.splat(Infinity);
+  let bestScore = zero4;
   let best = step;
   for (let c = 0; c < candidates; c++) {
     const ratio = f32x4.splat(load<f32>(ratios + (<usize>c << 2)));
     const scale = f32x4.mul(step, ratio);
-    evaluate(tile, size, f32x4.div(one4, scale), lo, hi);
-    const gain = f32x4.div(v128.load(SUMS, 16), v128.load(SUMS, 32));
-    const error = f32x4.mul(f32x4.mul(ratio, ratio), f32x4.sub(v128.load(SUMS), f32x4.mul(v128.load(SUMS, 16), gain)));
-    const better = f32x4.lt(error, bestError);
-    bestError = v128.bitselect(error, bestError, better);
-    best = v128.bitselect(f32x4.add(scale, f32x4.mul(scale, gain)), best, better);
+    correlate(tile, size, f32x4.div(one4, scale), lo, hi);
+    const gain = f32x4.div(v128.load(SUMS), v128.load(SUMS, 16));
+    const score = f32x4.mul(f32x4.mul(ratio, ratio), f32x4.mul(v128.load(SUMS), gain));
+    const better = f32x4.gt(score, bestScore);
+    bestScore = v128.bitselect(score, bestScore, better);
+    best = v128.bitselect(f32x4.mul(scale, gain), best, better);
   }
 
-  const inv = f32x4.div(one4, best);
-  evaluate(tile, size, inv, lo, hi);
-  const gain = f32x4.div(v128.load(SUMS, 16), v128.load(SUMS, 32));
-  const error = f32x4.sub(v128.load(SUMS), f32x4.mul(v128.load(SUMS, 16), gain));
-  const scale = v128.bitselect(f32x4.add(best, f32x4.mul(best, gain)), one4, ok);
-  v128.store(SUMS, scale, 64);
-  v128.store(SUMS, i32x4.trunc_sat_f32x4_s(symmetric ? f32x4.neg(lo) : shift), 80);
+  encode(tile, size, f32x4.div(one4, best), lo, hi, shift, i32x4.splat((1 << bits) - 1), made);
+  const dd = v128.load(SUMS);
+  const ad = v128.load(SUMS, 16);
+  const aa = v128.load(SUMS, 32);
+  const gain = f32x4.div(ad, f32x4.pmax(one4, aa));
+  v128.store(SUMS, v128.bitselect(f32x4.add(best, f32x4.mul(best, gain)), one4, ok), 64);
+  v128.store(SUMS, i32x4.trunc_sat_f32x4_s(f32x4.neg(lo)), 80);
 
-  // Squared error, and the sum of squares: |x|^2 = best^2 * (dd + 2 ad + aa), because x / best = a + d.
+  // Squared error, and the sum of squares: |x|^2 = best^2 * (dd + 2 ad + aa), because x / best = a + d. The latter is NaN when
+  // some x is NaN or infinite.
   const unit = f32x4.mul(best, best);
-  const aa = v128.bitselect(v128.load(SUMS, 32), zero4, ok);
-  const square = f32x4.add(v128.load(SUMS), f32x4.add(f32x4.add(v128.load(SUMS, 16), v128.load(SUMS, 16)), aa));
-  addLanes(energy, f32x4.mul(unit, f32x4.pmax(zero4, error)));
-  addLanes(energy + 8, f32x4.mul(unit, square));
-
-  const magic = f32x4.add(shift, f32x4.splat(ROUND));
-  const mask = i32x4.splat((1 << bits) - 1);
-  for (let p = tile; p < end; p += 16) {
-    const a = f32x4.pmin(hi, f32x4.pmax(lo, f32x4.nearest(f32x4.mul(v128.load(p), inv))));
-    v128.store(p + (<usize>size << 4), v128.and(f32x4.add(a, magic), mask));
-  }
+  addLanes(energy, f32x4.mul(unit, f32x4.pmax(zero4, f32x4.sub(dd, f32x4.mul(ad, gain)))));
+  addLanes(energy + 8, f32x4.mul(unit, f32x4.add(dd, f32x4.add(f32x4.add(ad, ad), aa))));
 }
 
 @inline

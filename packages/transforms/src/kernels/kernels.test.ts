@@ -308,9 +308,9 @@ describe('quantizeBlocks', () => {
     }
   });
 
-  it('goes through matrices wider than a panel and taller than a strip', () => {
+  it('goes through matrices taller than a strip', () => {
     const x = gaussian(300 * 1050);
-    // A strip is 256 rows of 1024 columns at most.
+    // A strip is 1 MiB at most: about 250 rows.
     for (const layout of ['blocks', 'tensor'] as const) {
       sameBlocks(x, { rows: 300, cols: 1050, axis: 0, bits: 2, size: 64, symmetric: false, layout });
     }
@@ -332,6 +332,34 @@ describe('quantizeBlocks', () => {
     const codes = [...made.packed].flatMap((b) => [b & 15, b >> 4]);
     for (const [i, q] of codes.entries()) expect(scale * (q - made.zeroPoints[0]!)).toBeCloseTo(x[i]!, 5);
     expect(made.noise / made.signal).toBeLessThan(1e-10);
+  });
+
+  it('says so when some value is NaN or infinite, wherever it is', () => {
+    for (const bad of [Number.NaN, Infinity, -Infinity]) {
+      for (const at of [0, 5, 31, 32, 77]) {
+        for (const symmetric of [false, true]) {
+          for (const axis of [0, 1] as const) {
+            const x = gaussian(80);
+            x[at] = bad;
+            const made = wasm.quantizeBlocks(x, {
+              rows: 40,
+              cols: 2,
+              axis,
+              bits: 4,
+              size: 32,
+              symmetric,
+              layout: 'blocks',
+            });
+            expect(made.signal, `${bad} at ${at}`).toBeNaN();
+          }
+        }
+      }
+    }
+    const huge = gaussian(80).map((v) => v * 1e38);
+    expect(
+      wasm.quantizeBlocks(huge, { rows: 40, cols: 2, axis: 0, bits: 4, size: 32, symmetric: false, layout: 'blocks' })
+        .signal,
+    ).not.toBeNaN();
   });
 
   it('packs zero points run by run', () => {

@@ -6,6 +6,12 @@ import type { BlockSpec, Blocks } from './blocks.js';
  */
 export type Floats = Float32Array | Uint8Array;
 
+/** float32 values that are elsewhere, in a file: `read` fills `target` with their bytes from element `index` on. */
+export interface FloatReader {
+  readonly length: number;
+  read(index: number, target: Uint8Array): void;
+}
+
 /** float16 or bfloat16 values as bits: an array, or their little-endian bytes at any alignment. */
 export type Halves = Uint16Array | Uint8Array;
 
@@ -96,8 +102,11 @@ export interface Kernels {
    * Both arrays have the same length; the exponent is at least -126. Returns how many values it counted.
    */
   histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): number;
-  /** Blockwise 2, 4 or 8 bit weights. */
-  quantizeBlocks(x: Floats, spec: BlockSpec): Blocks;
+  /**
+   * Blockwise 2, 4 or 8 bit weights. A reader is read once, from start to end, straight into the kernels' memory. When the
+   * signal of the result is NaN, x holds NaN or infinite values, and the result is worth nothing.
+   */
+  quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks;
 }
 
 /** The bytes of `x`, sharing memory. */
@@ -113,4 +122,14 @@ export function checkedBytes(x: Floats, count: number): Uint8Array {
   const bytes = bytesOf(x);
   if (bytes.byteLength === count * 4) return bytes;
   throw new PareError('bad-option', `${bytes.byteLength} bytes are not ${count} float32 values.`);
+}
+
+/** A reader of `count` values, whatever holds them. */
+export function readerOf(x: Floats | FloatReader, count: number): FloatReader {
+  if ('read' in x) return x;
+  const bytes = checkedBytes(x, count);
+  return {
+    length: count,
+    read: (index, target) => target.set(bytes.subarray(index * 4, index * 4 + target.byteLength)),
+  };
 }

@@ -4,10 +4,12 @@ import {
   bytesOf,
   type ChannelExtremes,
   type Extremes,
+  type FloatReader,
   type Floats,
   type Halves,
   type Kernels,
   type Products,
+  readerOf,
   type TrialErrors,
   type TrialSpec,
 } from './kernels.js';
@@ -215,9 +217,10 @@ function fromBits(bits: Halves, convert: (h: number) => number): Float32Array {
   return new Float32Array(out.buffer);
 }
 
-function quantizeBlocks(x: Floats, spec: BlockSpec): Blocks {
+function quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks {
   const { rows, cols, axis, size, bits, layout } = spec;
-  const all = floats(x);
+  const all = new Float32Array(rows * cols);
+  readerOf(x, all.length).read(0, new Uint8Array(all.buffer));
   const perRun = blocksPerRun(spec);
   const [runs, length] = axis === 0 ? [cols, rows] : [rows, cols];
   const codes: number[] = [];
@@ -278,44 +281,43 @@ function searchBlock(
   }
   const ok = Math.abs(step) >= tiny;
   if (!ok) step = 1;
-  let bestError = Number.POSITIVE_INFINITY;
+  let bestScore = 0;
   let best = step;
   for (const ratio of candidateRatios(spec)) {
     const scale = f(step * ratio);
-    const [dd, ad, aa] = blockSums(block, f(1 / scale), lo, hi);
-    const gain = f(ad / aa);
-    const error = f(f(ratio * ratio) * f(dd - f(ad * gain)));
-    if (error < bestError) {
-      bestError = error;
-      best = f(scale + f(scale * gain));
+    const [av, aa] = blockSums(block, f(1 / scale), lo, hi, (a, v) => [a * v, a * a]);
+    const gain = f(av / Math.max(1, aa));
+    const score = f(f(ratio * ratio) * f(av * gain));
+    if (score > bestScore) {
+      bestScore = score;
+      best = f(scale * gain);
     }
   }
   const inverse = f(1 / best);
-  const [, ad, aa] = blockSums(block, inverse, lo, hi);
+  const [ad, aa] = blockSums(block, inverse, lo, hi, (a, v) => [a * f(v - a), a * a]);
   return {
-    scale: ok ? f(best + f(best * f(ad / aa))) : 1,
+    scale: ok ? f(best + f(best * f(ad / Math.max(1, aa)))) : 1,
     zero,
     shift,
     integers: block.map((v) => clamp(roundHalfEven(f(v * inverse)), lo, hi)),
   };
 }
 
+/** Sums of two products of v = x * inverse and its integer a; even and odd elements are added up apart. */
 function blockSums(
   block: readonly number[],
   inverse: number,
   lo: number,
   hi: number,
-): readonly [number, number, number] {
-  const sums = [0, 0, 0, 0, 0, 0];
-  block.forEach((v, i) => {
-    trial(v, inverse, lo, hi).forEach((term, k) => {
-      sums[k + 3 * (i % 2)] = f((sums[k + 3 * (i % 2)] as number) + term);
-    });
+  products: (a: number, v: number) => [number, number],
+): [number, number] {
+  const sums = [0, 0, 0, 0];
+  block.forEach((x, i) => {
+    const v = f(x * inverse);
+    for (const [k, product] of products(clamp(roundHalfEven(v), lo, hi), v).entries()) {
+      const at = k + 2 * (i % 2);
+      sums[at] = f((sums[at] as number) + f(product));
+    }
   });
-  const [dd, ad, aa] = [0, 1, 2].map((k) => f((sums[k] as number) + (sums[k + 3] as number))) as [
-    number,
-    number,
-    number,
-  ];
-  return [dd, ad, Math.max(1, aa)];
+  return [f(sums[0]! + sums[2]!), f(sums[1]! + sums[3]!)];
 }

@@ -1,30 +1,29 @@
 import { PareError } from '@pare/core';
 import { type BlockSpec, type Blocks, blocksPerRun, candidateRatios } from './blocks.js';
-import { checkedBytes, type Floats } from './kernels.js';
+import { type FloatReader, type Floats, readerOf } from './kernels.js';
 import type { Arena } from './memory.js';
 
-/** Bytes of x that lie in the arena at once, and columns of it: wider matrices go panel after panel. */
+/** Bytes of x that lie in the arena at once. */
 const STRIP = 1 << 20;
-const PANEL = 1024;
 
 /** `Kernels.quantizeBlocks` in WebAssembly. */
-export function quantizeBlocks(arena: Arena, x: Floats, spec: BlockSpec): Blocks {
-  const bytes = checkedBytes(x, spec.rows * spec.cols);
+export function quantizeBlocks(arena: Arena, x: Floats | FloatReader, spec: BlockSpec): Blocks {
+  const reader = readerOf(x, spec.rows * spec.cols);
   if (spec.size % 16 !== 0 || spec.size <= 0) {
     throw new PareError('bad-option', `Block size ${spec.size} is not a multiple of 16.`);
   }
   const search = new BlockSearch(arena, spec);
   const blocks =
     spec.axis === 1
-      ? alongRows(bytes, spec, arena, search)
+      ? alongRows(reader, spec, arena, search)
       : spec.layout === 'blocks'
-        ? downColumns(bytes, spec, arena, search)
-        : downColumnsInOrder(bytes, spec, arena, search);
+        ? downColumns(reader, spec, arena, search)
+        : downColumnsInOrder(reader, spec, arena, search);
   return search.finish(blocks);
 }
 
 /** Where the kernel finds a strip of x and puts what it makes of it; names as in packages/transforms/kernels/blocks.ts. */
-interface Strip {
+interface Job {
   x: number;
   across: number;
   along: number;
@@ -54,11 +53,11 @@ class BlockSearch {
     const ratios = candidateRatios(spec);
     this.#candidates = ratios.length;
     this.#ratios = arena.put(ratios);
-    this.#tile = arena.take(spec.size * 32);
+    this.#tile = arena.take(spec.size * 80);
     this.#energy = arena.zeros(16);
   }
 
-  run(s: Strip): void {
+  run(s: Job): void {
     const { bits, size, symmetric, signed } = this.spec;
     this.arena.exports.blocks(
       s.x,
@@ -121,7 +120,7 @@ class Output {
 }
 
 /** Blocks along the rows, in strips of whole rows. */
-function alongRows(bytes: Uint8Array, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
+function alongRows(x: FloatReader, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
   const { rows, cols, bits, size } = spec;
   const perRun = blocksPerRun(spec);
   const padded = (perRun * size * bits) / 8;
@@ -129,15 +128,14 @@ function alongRows(bytes: Uint8Array, spec: BlockSpec, arena: Arena, search: Blo
   if (!Number.isInteger(run)) {
     throw new PareError('unsupported', `Rows of ${cols} elements of ${bits} bits do not fill whole bytes.`);
   }
-  const strip = Math.max(4, Math.floor(STRIP / (cols * 16)) * 4);
-  const out = new Output(arena, { bytes: rows * run, blocks: rows * perRun, blocksOfStrip: strip * perRun });
-  const x = arena.take(strip * cols * 4);
-  const packed = arena.take(strip * padded);
-  for (let row = 0; row < rows; row += strip) {
-    const lanes = Math.min(strip, rows - row);
-    arena.bytes.set(bytes.subarray(row * cols * 4, (row + lanes) * cols * 4), x);
+  const height = Math.max(4, Math.floor(STRIP / (cols * 16)) * 4);
+  const out = new Output(arena, { bytes: rows * run, blocks: rows * perRun, blocksOfStrip: height * perRun });
+  const strip = new RowStrip(arena, x, cols, height);
+  const packed = arena.take(height * padded);
+  for (let row = 0; row < rows; row += height) {
+    const lanes = Math.min(height, rows - row);
     search.run({
-      x,
+      x: strip.load(row, lanes),
       across: cols * 4,
       along: 4,
       n: cols,
@@ -156,78 +154,64 @@ function alongRows(bytes: Uint8Array, spec: BlockSpec, arena: Arena, search: Blo
   return out;
 }
 
-/** Blocks down the columns, packed column after column: panels of columns, each in strips of rows. */
-function downColumns(bytes: Uint8Array, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
+/** Blocks down the columns, packed column after column, in strips of whole rows. All packed codes lie in the arena. */
+function downColumns(x: FloatReader, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
   const { rows, cols, bits, size } = spec;
   const perRun = blocksPerRun(spec);
   const blob = (size * bits) / 8;
   const run = perRun * blob;
-  const panel = new Panel(
-    arena,
-    bytes,
-    cols,
-    Math.max(1, Math.floor(STRIP / (Math.min(cols, PANEL) * size * 4))) * size,
-  );
-  const out = new Output(arena, {
-    bytes: cols * run,
-    blocks: cols * perRun,
-    blocksOfStrip: panel.width * perRun,
-  });
-  const packed = arena.take(panel.width * run);
-  for (let col = 0; col < cols; col += panel.width) {
-    const lanes = Math.min(panel.width, cols - col);
-    for (let row = 0; row < rows; row += panel.height) {
-      const n = Math.min(panel.height, rows - row);
-      const block = row / size;
-      search.run({
-        x: panel.load(row, n, col, lanes),
-        across: 4,
-        along: panel.stride,
-        n,
-        lanes,
-        packed: packed + block * blob,
-        packedLane: run,
-        scales: out.stripScales + block * 4,
-        zeros: out.stripZeros + block,
-        paramLane: perRun,
-        paramBlock: 1,
-      });
-    }
-    out.takePacked(packed, lanes * run, col * run);
-    out.takeParameters(col * perRun, lanes * perRun);
+  const height = Math.max(1, Math.floor(STRIP / (cols * size * 4))) * size;
+  const out = new Output(arena, { bytes: cols * run, blocks: cols * perRun, blocksOfStrip: cols * perRun });
+  const strip = new RowStrip(arena, x, cols, height);
+  const packed = arena.take(cols * run);
+  for (let row = 0; row < rows; row += height) {
+    const n = Math.min(height, rows - row);
+    const block = row / size;
+    search.run({
+      x: strip.load(row, n),
+      across: 4,
+      along: cols * 4,
+      n,
+      lanes: cols,
+      packed: packed + block * blob,
+      packedLane: run,
+      scales: out.stripScales + block * 4,
+      zeros: out.stripZeros + block,
+      paramLane: perRun,
+      paramBlock: 1,
+    });
   }
+  out.takePacked(packed, cols * run, 0);
+  out.takeParameters(0, cols * perRun);
   return out;
 }
 
-/** Blocks down the columns, packed in the order of the elements: strips of one row of blocks, each in panels of columns. */
-function downColumnsInOrder(bytes: Uint8Array, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
-  const { rows, cols, bits, size } = spec;
+/** Blocks down the columns, packed in the order of the elements: one row of blocks after the other. */
+function downColumnsInOrder(x: FloatReader, spec: BlockSpec, arena: Arena, search: BlockSearch): Output {
+  const { rows, cols, size, bits } = spec;
   const out = new Output(arena, {
     bytes: Math.ceil((rows * cols * bits) / 8),
     blocks: cols * blocksPerRun(spec),
     blocksOfStrip: cols,
   });
-  const panel = new Panel(arena, bytes, cols, size);
+  const strip = new RowStrip(arena, x, cols, size);
   const codes = arena.take(size * cols);
   const packed = arena.take(size * cols);
   for (let row = 0; row < rows; row += size) {
     const n = Math.min(size, rows - row);
-    for (let col = 0; col < cols; col += panel.width) {
-      const lanes = Math.min(panel.width, cols - col);
-      search.run({
-        x: panel.load(row, n, col, lanes),
-        across: 4,
-        along: panel.stride,
-        n,
-        lanes,
-        codes: codes + col,
-        codesRow: cols,
-        scales: out.stripScales + col * 4,
-        zeros: out.stripZeros + col,
-        paramLane: 1,
-        paramBlock: cols,
-      });
-    }
+    search.run({
+      x: strip.load(row, n),
+      across: 4,
+      along: cols * 4,
+      n,
+      lanes: cols,
+      codes,
+      codesRow: cols,
+      scales: out.stripScales,
+      zeros: out.stripZeros,
+      paramLane: 1,
+      paramBlock: cols,
+    });
     // Strips start at whole bytes, because a block has a multiple of 16 elements.
     arena.exports.pack(codes, n * cols, bits, packed);
     out.takePacked(packed, Math.ceil((n * cols * bits) / 8), (row * cols * bits) / 8);
@@ -236,33 +220,22 @@ function downColumnsInOrder(bytes: Uint8Array, spec: BlockSpec, arena: Arena, se
   return out;
 }
 
-/** Part of the columns of some rows of a matrix, in the arena. */
-class Panel {
-  readonly width: number;
-  readonly stride: number;
+/** Some rows of a matrix in the arena. */
+class RowStrip {
   readonly #at: number;
 
   constructor(
     readonly arena: Arena,
-    readonly bytes: Uint8Array,
+    readonly x: FloatReader,
     readonly cols: number,
-    readonly height: number,
+    height: number,
   ) {
-    this.width = Math.min(cols, PANEL);
-    // One cache line more than the columns need: at a power of two, all rows of a block would fall into one cache set.
-    this.stride = Math.ceil(this.width / 16) * 64 + 64;
-    this.#at = arena.take(height * this.stride);
+    this.#at = arena.take(height * cols * 4);
   }
 
-  /** Copies `count` rows of `width` columns, and returns where they are. */
-  load(row: number, count: number, col: number, width: number): number {
-    let to = this.#at;
-    let from = (row * this.cols + col) * 4;
-    for (let r = 0; r < count; r++) {
-      this.arena.bytes.set(this.bytes.subarray(from, from + width * 4), to);
-      to += this.stride;
-      from += this.cols * 4;
-    }
+  /** Reads `count` rows and returns where they are. */
+  load(row: number, count: number): number {
+    this.x.read(row * this.cols, this.arena.bytes.subarray(this.#at, this.#at + count * this.cols * 4));
     return this.#at;
   }
 }

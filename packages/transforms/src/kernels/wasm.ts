@@ -5,6 +5,7 @@ import {
   type ChannelExtremes,
   checkedBytes,
   type Extremes,
+  type FloatReader,
   type Floats,
   type Halves,
   type Kernels,
@@ -215,7 +216,7 @@ class WasmKernels implements Kernels {
     return total;
   }
 
-  quantizeBlocks(x: Floats, spec: BlockSpec): Blocks {
+  quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks {
     return quantizeBlocks(this.#start(), x, spec);
   }
 

@@ -4,6 +4,7 @@ import {
   GraphBuilder,
   type HostTensor,
   Model,
+  parseModel,
   serializeModel,
   Tensor,
   tensorType,
@@ -316,6 +317,21 @@ describe('quantizeWeights to matmulnbits', () => {
     expect(loads).toBe(1);
     expect(await serializeModel(model).file.bytes()).toEqual(first);
     expect(loads).toBe(2);
+  });
+
+  it('makes the same of weights that are still in a file', async () => {
+    for (const options of [{}, { format: 'dequantize' }, { format: 'dequantize', bits: 8 }] as const) {
+      for (const kind of KINDS) {
+        const model = productModel(kind, [300, 38]);
+        const read = await parseModel(await serializeModel(model).file.bytes());
+        expect(initializer(read, 'w')?.data.kind).toBe('reference');
+        for (const m of [model, read]) await m.transform(quantizeWeights(options));
+        const names = [...model.graph.initializers].map((v) => v.name).filter((name) => name.startsWith('w_'));
+        for (const name of names) {
+          expect(await initializer(read, name)?.load()).toEqual(await initializer(model, name)?.load());
+        }
+      }
+    }
   });
 
   it('makes the file about as small as its bits', async () => {

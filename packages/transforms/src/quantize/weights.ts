@@ -43,8 +43,9 @@ export function channelExtremes(
  *
  * Without `search` they span each channel (RTN). With it, they make the squared error of each channel least: the range
  * shrinks step by step while that helps, with the integer zero point fixed, and the scale of the best step is refitted by
- * least squares to the integers it gave (research: clipping pays where a few weights are much larger than the rest).
+ * least squares to the integers it gave. Clipping pays where a few weights are much larger than the rest.
  *
+ * `extremes` are those of `channelExtremes`, when they are known.
  * @throws PareError `bad-model` when a weight is NaN or infinite.
  */
 export function weightParameters(
@@ -52,9 +53,9 @@ export function weightParameters(
   x: Floats,
   layout: ChannelLayout,
   target: QuantizationTarget,
-  options: { search?: boolean } = {},
+  options: { readonly search?: boolean; readonly extremes?: ChannelExtremes } = {},
 ): AffineSpec {
-  const { min, max, nan, inf } = channelExtremes(kernels, x, layout);
+  const { min, max, nan, inf } = options.extremes ?? channelExtremes(kernels, x, layout);
   if (nan + inf > 0) throw new PareError('bad-model', `The weight holds ${nan + inf} NaN or infinite values.`);
   const scale = new Float32Array(layout.channels);
   const zeroPoint = new Int32Array(layout.channels);

@@ -1,8 +1,16 @@
 import { type DType, elementCount, type Graph, type Model, type Node, type Tensor, type Value } from '@pare/core';
 import { type BlockSpec, blocksPerRun, kernels, packZeroPoints } from '../../kernels/index.js';
 import { type ConstantSource, constantSource, removeDeadConstant } from '../constant-source.js';
-import { channelLayout, quantizeWeight, weightParameters } from '../weights.js';
-import { lazyParts, loadWeight, type Parts, scaleBytes, type WeightType } from './lazy-parts.js';
+import { channelExtremes, channelLayout, quantizeWeight, weightParameters } from '../weights.js';
+import {
+  lazyParts,
+  loadWeight,
+  openWeight,
+  type Parts,
+  refuseNonFinite,
+  scaleBytes,
+  type WeightType,
+} from './lazy-parts.js';
 
 /** How weights are written down. */
 export interface WeightFormat {
@@ -109,7 +117,8 @@ export function storeBlocks(
   const perRun = shapes.dtype === 'uint8' ? blocksPerRun(spec) : undefined;
   const name = root.name;
   const parts = lazyParts(types, async () => {
-    const { packed, scales, zeroPoints } = kernels().quantizeBlocks(await loadWeight(tensor, name), spec);
+    const { packed, scales, zeroPoints, signal } = kernels().quantizeBlocks(await openWeight(tensor), spec);
+    if (Number.isNaN(signal)) await refuseNonFinite(tensor, name);
     return {
       values: packed,
       scales: scaleBytes(scales, dtype),
@@ -133,8 +142,10 @@ export function storeChannels(weight: FloatWeight, format: WeightFormat, axis: n
   const target = symmetric ? { qmin: -127, qmax: 127, symmetric } : { qmin: 0, qmax: 255, symmetric };
   const name = root.name;
   const parts = lazyParts(types, async () => {
-    const values = await loadWeight(tensor, name);
-    const spec = weightParameters(kernels(), values, layout, target);
+    const values = await loadWeight(tensor);
+    const extremes = channelExtremes(kernels(), values, layout);
+    if (extremes.nan + extremes.inf > 0) await refuseNonFinite(tensor, name);
+    const spec = weightParameters(kernels(), values, layout, target, { extremes });
     return {
       values: quantizeWeight(kernels(), values, layout, spec),
       scales: scaleBytes(spec.scale, dtype),

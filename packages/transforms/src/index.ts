@@ -13,5 +13,4 @@ export type { NodePattern, NodeSelection } from './quantize/select.js';
 export * from './quantize/weight-only.js';
 export * from './quantize/weights.js';
 export * from './simplify/index.js';
-export * from './simplify/simplify.js';
 export { type UpgradeOpsetOptions, upgradeOpset } from './upgrade-opset.js';

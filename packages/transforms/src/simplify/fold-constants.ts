@@ -46,7 +46,9 @@ export function foldConstants(options: { readonly maxFoldBytes?: number | undefi
   const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
   return wholePass('fold-constants', async (scope, report, context) => {
     const foldable = findFoldable(scope, limit, report);
-    const frontier = [...foldable.keys()].filter((value) => isFrontier(value, foldable));
+    const frontier = [...foldable.keys()].filter(
+      (value) => isFrontier(value, foldable) && RETURNED_TYPES.has(scope.dtype(value) ?? ''),
+    );
     if (frontier.length === 0) return;
     if (!context.engine) {
       report.refused(`${frontier.length} constant expressions were not computed: that needs an engine.`);
@@ -92,7 +94,7 @@ function findFoldable(scope: Scope, limit: number, report: Report): Map<Value, F
       if (!isFoldable(node, found)) continue;
       const freed = node.inputs.reduce((sum, v) => sum + (v ? freedWith(v, found) : 0), 0);
       const outputs = node.outputs.filter((v): v is Value => v !== null);
-      if (!outputs.every((v) => FOLDED_TYPES.has(scope.dtype(v) ?? ''))) continue;
+      if (!outputs.every((v) => (scope.dtype(v) ?? 'string') !== 'string')) continue;
       const growth = outputs.map((v) => (sizeOf(v, scope) ?? 0) - freed);
       if (growth.some((g) => g > limit)) report.refused(tooLarge(node, Math.max(...growth)));
       else for (const output of outputs) found.set(output, { node, freed });
@@ -102,8 +104,8 @@ function findFoldable(scope: Scope, limit: number, report: Report): Map<Value, F
   return found;
 }
 
-/** Types that an engine can give back. */
-const FOLDED_TYPES: ReadonlySet<string> = new Set([
+/** Types that an engine can give back; others may come in between. */
+const RETURNED_TYPES: ReadonlySet<string> = new Set([
   'bool',
   'float16',
   'float32',

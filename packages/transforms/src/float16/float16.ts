@@ -110,11 +110,21 @@ function pinNotes(nodes: ReadonlyMap<Node, string>): string[] {
   });
 }
 
+/** Values that overflow: what the furthest of them reach, and how many were not measured. */
 function wideNotes(wide: ReadonlySet<Value>, ranges: ReadonlyMap<string, TensorRange> | undefined): string[] {
-  return [...wide].map((value) => {
+  const measured = [...wide].flatMap((value) => {
     const range = ranges?.get(value.name);
-    return `"${value.name}" stays float32: it reaches [${range?.min.toPrecision(3)}, ${range?.max.toPrecision(3)}].`;
+    return range ? [{ value, range, reach: Math.max(-range.min, range.max) }] : [];
   });
+  const listed = measured.sort((a, b) => b.reach - a.reach).slice(0, 5);
+  const notes = listed.map(
+    ({ value, range }) =>
+      `"${value.name}" stays float32: it reaches [${range.min.toPrecision(3)}, ${range.max.toPrecision(3)}].`,
+  );
+  if (measured.length > listed.length) notes.push(`${measured.length - listed.length} more values reach too far.`);
+  const unknown = wide.size - measured.length;
+  if (unknown > 0) notes.push(`${unknown} values stay float32: they may overflow, and were not measured.`);
+  return notes;
 }
 
 async function constantNotes({ constants }: Rewritten, cache: FactsCache, to: HalfType): Promise<string[]> {

@@ -33,21 +33,22 @@ const LIMIT = FLOAT16_MAX / HEADROOM;
 /** Finds every node that loses its meaning in 16 bits, and says why. */
 export async function findPins(task: PinTask): Promise<Pins> {
   const nodes = new Map<Node, string>();
-  const wide = new Set<Value>();
   const indices = integerArithmetic(task.graph, task.typeOf);
+  const overflow = task.to === 'float16' ? new Overflow(task) : undefined;
   for (const node of task.graph.allNodes()) {
     const row = task.rowOf(node);
-    if (!row) continue;
     const reason =
-      (task.selected(node) ? undefined : 'it is excluded') ??
-      unknownReason(node, task) ??
-      (indices.has(node) ? 'it computes positions or lengths' : undefined) ??
-      quantizedReason(node) ??
-      (task.to === 'float16' ? ((await constantReason(node, row, task)) ?? rangeReason(node, task)) : undefined);
-    if (reason) nodes.set(node, reason);
+      row &&
+      ((task.selected(node) ? undefined : 'it is excluded') ??
+        unknownReason(node, task) ??
+        (indices.has(node) ? 'it computes positions or lengths' : undefined) ??
+        quantizedReason(node));
+    const beyond = row && overflow && (await constantReason(node, row, task));
+    const grows = overflow?.visit(node, beyond !== undefined);
+    const why = reason ?? beyond ?? (row && grows);
+    if (why) nodes.set(node, why);
   }
-  if (task.to === 'float16') for (const value of allValues(task.graph)) if (isWide(value, task)) wide.add(value);
-  return { nodes, wide };
+  return { nodes, wide: overflow?.wide() ?? new Set() };
 }
 
 function unknownReason(node: Node, { typeOf }: PinTask): string | undefined {
@@ -56,10 +57,6 @@ function unknownReason(node: Node, { typeOf }: PinTask): string | undefined {
     return value && (!type || (type.kind === 'tensor' && !type.dtype));
   });
   return unknown ? `the type of "${unknown.name}" is not known` : undefined;
-}
-
-function* allValues(graph: Graph): Generator<Value> {
-  for (const g of graph.graphs()) yield* g.values;
 }
 
 // ---- quantized parts ----
@@ -72,9 +69,11 @@ const dequantizesActivation = (node: Node | undefined): boolean =>
 
 /** Between integers: the runtime fuses it with its neighbours, in float32 only. */
 function quantizedReason(node: Node): string | undefined {
+  const [x, w] = node.inputs;
+  const dequantized = w?.producer?.opType === 'DequantizeLinear' || w?.constant?.size === 1;
   const inIntegers =
     dequantizesActivation(node) ||
-    node.inputs.some((v) => dequantizesActivation(v?.producer)) ||
+    ([x, w].some((v) => dequantizesActivation(v?.producer)) && dequantized) ||
     node.outputs.some((v) => v?.consumers.some(isQuantize));
   if (inIntegers) return 'it is part of a quantized region';
   const sums = (n: Node | undefined): boolean =>
@@ -131,17 +130,6 @@ async function smallest(value: Value): Promise<number> {
 
 // ---- ranges ----
 
-/** Largest magnitude that counts; undefined when nothing was measured. Infinities are as good in float16. */
-function magnitude(value: Value | null | undefined, task: PinTask): number | undefined {
-  const range = value && task.ranges?.get(value.name);
-  if (!range) return undefined;
-  const low = task.masks.has(value) || !Number.isFinite(range.min) ? 0 : -range.min;
-  return Math.max(low, Number.isFinite(range.max) ? range.max : 0, 0);
-}
-
-const isWide = (value: Value, task: PinTask): boolean =>
-  isFloat32(task.typeOf(value)) && (magnitude(value, task) ?? 0) > LIMIT;
-
 /** What an operator sums up inside, as a function of its largest input and of how many elements it joins. */
 const INNER: Readonly<Record<string, (peak: number, count: number) => number>> = {
   ReduceSum: (peak, count) => peak * count,
@@ -156,20 +144,59 @@ const INNER: Readonly<Record<string, (peak: number, count: number) => number>> =
   ReduceLogSumExp: (peak) => Math.exp(peak),
 };
 
-/** Operators whose results leave float16 quickly: they stay in float32 as long as nobody has measured. */
+/** Operators whose results leave float16 quickly: without measurements they are taken to do so. */
 const GROWING: ReadonlySet<string> = new Set(
   'Pow Exp ReduceSumSquare ReduceL2 ReduceLogSumExp ReduceProd LpNormalization'.split(' '),
 );
 
-function rangeReason(node: Node, task: PinTask): string | undefined {
-  const [x] = node.inputs;
-  const peak = magnitude(x, task);
-  if (peak !== undefined) {
-    const inner = INNER[node.opType]?.(peak, joined(node, task));
-    return inner !== undefined && inner > LIMIT ? 'its sum may overflow' : undefined;
+/** Operators that hand on a large number: nothing but a root, a quotient or a bounded function makes it small again. */
+const HANDS_ON: ReadonlySet<string> = new Set(
+  'Add Sub Sum Mean Neg Abs Max ReduceMean ReduceSum ReduceMax ReduceL1 GlobalAveragePool AveragePool MaxPool GlobalMaxPool Identity Reshape Squeeze Unsqueeze Flatten Transpose Concat Slice Split Expand Tile Gather'.split(
+    ' ',
+  ),
+);
+
+/** Which values may overflow: by what was measured, and where nothing was, by what operators do to numbers. */
+class Overflow {
+  readonly #wide = new Set<Value>();
+
+  constructor(private readonly task: PinTask) {}
+
+  /** Nodes in graph order. Returns why `node` must stay high, for sums inside it or squares that nobody measured. */
+  visit(node: Node, constantBeyond: boolean): string | undefined {
+    const peak = this.#magnitude(node.inputs[0]);
+    const inner = peak === undefined ? 0 : (INNER[node.opType]?.(peak, joined(node, this.task)) ?? 0);
+    const squares = node.is('Mul') && node.inputs[0] === node.inputs[1] && !node.inputs[0]?.constant;
+    const grows = squares || GROWING.has(node.opType);
+    const handsOn = HANDS_ON.has(node.opType) && node.inputs.some((v) => v && this.#wide.has(v));
+    let suspected = false;
+    for (const output of node.outputs) {
+      if (!output || !isFloat32(this.task.typeOf(output))) continue;
+      const reach = this.#magnitude(output);
+      if (reach === undefined ? constantBeyond || grows || handsOn : reach > LIMIT) this.#wide.add(output);
+      suspected ||= reach === undefined && grows;
+    }
+    if (inner > LIMIT) return 'its sum may overflow';
+    return suspected ? 'it may overflow and was not measured' : undefined;
   }
-  const squares = node.is('Mul') && x === node.inputs[1];
-  return (GROWING.has(node.opType) || squares) && !x?.constant ? 'it may overflow and was not measured' : undefined;
+
+  /** The values that were found, and inputs of the model that reach too far. */
+  wide(): ReadonlySet<Value> {
+    for (const graph of this.task.graph.graphs()) {
+      for (const input of graph.inputs) {
+        if (isFloat32(this.task.typeOf(input)) && (this.#magnitude(input) ?? 0) > LIMIT) this.#wide.add(input);
+      }
+    }
+    return this.#wide;
+  }
+
+  /** Largest magnitude that counts; undefined when nothing was measured. Infinities are as good in float16. */
+  #magnitude(value: Value | null | undefined): number | undefined {
+    const range = value && this.task.ranges?.get(value.name);
+    if (!range) return undefined;
+    const low = this.task.masks.has(value) || !Number.isFinite(range.min) ? 0 : -range.min;
+    return Math.max(low, Number.isFinite(range.max) ? range.max : 0, 0);
+  }
 }
 
 /** How many elements one element of the output comes from; dimensions that are not known count as 1. */

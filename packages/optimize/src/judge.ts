@@ -143,11 +143,11 @@ function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal): s
 }
 
 function stay(candidates: readonly MeasuredVariant[], tried: number, goal: Goal): string {
-  if (tried === 0) return 'No variant could be built for this target; keep the original.';
-  if (candidates.length === 0) return 'No variant holds the gates; keep the original.';
+  if (tried === 0) return 'No variant could be built for this target.';
+  if (candidates.length === 0) return 'No variant holds the gates.';
   return goal === 'size'
-    ? 'No variant that holds the gates is smaller without being slower; keep the original.'
-    : 'No variant that holds the gates is measurably faster; keep the original. (Smaller ones are in the table.)';
+    ? 'No variant that holds the gates is smaller without being slower.'
+    : 'No variant that holds the gates is measurably faster. (Smaller ones are in the table.)';
 }
 
 /** What the numbers leave open. */

@@ -428,6 +428,17 @@ describe('float16', () => {
     await expect(network().transform(float16({ type: 'bfloat16', samples: [] }), { engine })).resolves.toBeDefined();
   });
 
+  it('gives no node a name that another may have: ONNX Runtime refuses two of one name', async () => {
+    const b = new GraphBuilder();
+    const x = b.input('x', 'float32', [4, 32]);
+    const inner = b.node('MatMul', [x, b.random([32, 32])], {}, { name: 'y' }).output;
+    b.output('y', b.node('MatMul', [inner, b.random([32, 8])], {}, { name: 'x_float16' }).output, 'float32', [4, 8]);
+    expect((await converted(b.model(), { x: normal([4, 32]) })).db).toBeGreaterThan(50);
+    const quantized = b.model();
+    await quantized.transform(quantizeDynamic({ include: ['x_float16'] }));
+    await (await engine.open(quantized)).close();
+  });
+
   it('says what it needs', async () => {
     await expect(network().transform(float16({ samples: [] }))).rejects.toThrow(/need an engine/);
     await expect(network().transform(float16({ samples: [] }), { engine })).rejects.toThrow(/no sample/);

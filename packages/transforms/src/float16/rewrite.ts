@@ -123,7 +123,8 @@ class Rewriter {
     const { graph } = from;
     const to = dtypeInfo(home === 'low' ? 'float32' : this.#dtype).code;
     const next = from.producer ? from.producer._next : graph.first;
-    graph.addNode('Cast', [from], { attributes: { to }, name: into.name, outputs: [into], before: next });
+    // Without a name: ONNX Runtime refuses two nodes of one name, and the model may have any.
+    graph.addNode('Cast', [from], { attributes: { to }, outputs: [into], before: next });
     this.#casts++;
   }
 

@@ -1,6 +1,9 @@
 import type { AttributeLike, Graph, Node, Tensor, Value, ValueType } from '@pare/core';
 
-/** Writes the nodes that replace `anchor`: each is placed before it and named after it (or `base`). */
+/**
+ * Writes the nodes that replace `anchor`: each is placed before it, and its outputs are named after it (or `base`). The nodes
+ * have no names of their own: ONNX Runtime refuses two of one name, and a node goes by its first output.
+ */
 export class Emitter {
   readonly graph: Graph;
   readonly #base: string;
@@ -46,7 +49,6 @@ export class Emitter {
     return this.graph.addNode(opType, inputs, {
       attributes: options.attributes ?? {},
       domain: options.domain ?? '',
-      name: (outputs[0] as Value).name,
       outputs,
       before: this.anchor,
     });

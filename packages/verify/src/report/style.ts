@@ -155,6 +155,7 @@ tr.recommended .bar .track{fill:var(--page)}
 .density .p50{stroke:var(--ink);stroke-width:1.5}
 .density .p95{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:2 3}
 .latency tbody>tr>*{vertical-align:middle}
+.leader{stroke:var(--ink-3);stroke-width:1;opacity:.6}
 .profile{fill:none;stroke:var(--blue);stroke-width:1.3;opacity:.5;vector-effect:non-scaling-stroke}
 .layer circle{fill:var(--blue)}
 .layer.worst circle{fill:var(--red)}
@@ -190,6 +191,7 @@ details[open]>summary::before{transform:rotate(45deg)}
 .steps>li{margin:.5rem 0}
 .steps>li::marker{color:var(--ink-3)}
 .steps ul{padding-left:1rem;margin:.2rem 0;color:var(--ink-2);font-size:13.5px;list-style:"–  "}
+.more{color:var(--ink-3)}
 .steps details{border:0;font-size:13.5px}
 .options code,.files code,.facts code{background:var(--sunken);border-radius:5px;padding:.08rem .35rem;margin-right:.15rem;white-space:pre-wrap;overflow-wrap:anywhere}
 .options{margin:.15rem 0}

@@ -65,13 +65,16 @@ const GAP = '  ';
 const MAX_TITLE = 12;
 
 function grid(evidence: Evidence, width: number, style: Style): string[] {
-  const layouts = [
-    { below: false, columns: columnsOf(evidence, {}) },
-    { below: true, columns: columnsOf(evidence, {}) },
-    { below: true, columns: columnsOf(evidence, { bothLatencies: true }) },
-    { below: true, columns: columnsOf(evidence, { bothLatencies: true, narrow: true }) },
+  const layouts: readonly Layout[] = [
+    {},
+    { below: true },
+    { below: true, cut: true },
+    { below: true, bothLatencies: true },
+    { below: true, bothLatencies: true, cut: true },
+    { below: true, bothLatencies: true, cut: true, verdict: false },
+    { below: true, bothLatencies: true, cut: true, verdict: false, cosine: false },
   ];
-  const rows = layouts.map(({ columns, below }) => measure(evidence, columns, below));
+  const rows = layouts.map((layout) => measure(evidence, layout));
   const chosen = rows.find((r) => r.total <= width) ?? (rows.at(-1) as Measured);
   const nameWidth = Math.max(8, (chosen.widths[0] as number) - Math.max(0, chosen.total - width));
   const widths = [nameWidth, ...chosen.widths.slice(1)];
@@ -95,6 +98,20 @@ function grid(evidence: Evidence, width: number, style: Style): string[] {
   return lines;
 }
 
+/** Ways to take less room; the first in `grid` that fits is taken. */
+interface Layout {
+  /** Intervals below their numbers. */
+  readonly below?: boolean;
+  /** p95 below p50. */
+  readonly bothLatencies?: boolean;
+  /** Long titles cut. */
+  readonly cut?: boolean;
+  /** Default true; without it the mark before the name tells the verdict. */
+  readonly verdict?: boolean;
+  /** Default true. */
+  readonly cosine?: boolean;
+}
+
 interface Measured {
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
@@ -102,17 +119,19 @@ interface Measured {
   readonly total: number;
 }
 
-function measure({ variants }: Evidence, columns: readonly Column[], below: boolean): Measured {
+function measure(evidence: Evidence, layout: Layout): Measured {
+  const { variants } = evidence;
+  const columns = columnsOf(evidence, layout);
   const rows = variants.map((v) =>
     columns.map(({ cell }) => {
       const c = cell(v);
-      if (below || c.below === '') return c;
+      if (layout.below || c.below === '') return c;
       return { ...c, text: `${c.text} (${c.below})`, below: '' };
     }),
   );
   const widths = columns.map((c, i) =>
     Math.max(
-      Math.min(widthOf(c.title), below ? MAX_TITLE : 99),
+      Math.min(widthOf(c.title), layout.cut ? MAX_TITLE : 99),
       ...rows.map((row) => Math.max(widthOf(row[i]?.text ?? ''), widthOf(row[i]?.below ?? ''))),
     ),
   );
@@ -120,7 +139,7 @@ function measure({ variants }: Evidence, columns: readonly Column[], below: bool
   return { columns, rows, widths, total };
 }
 
-function columnsOf(evidence: Evidence, { bothLatencies = false, narrow = false }): Column[] {
+function columnsOf(evidence: Evidence, { bothLatencies, verdict = true, cosine = true }: Layout): Column[] {
   const { variants } = evidence;
   const metric = metricOf(evidence);
   const plain = (text: string, style?: TableStyle): Cell => ({ text, below: '', style });
@@ -141,9 +160,9 @@ function columnsOf(evidence: Evidence, { bothLatencies = false, narrow = false }
   }
   if (metric)
     columns.push({ title: capitalize(visible(metric.metric)), cell: accuracy }, { title: 'Drop', cell: drop });
-  if (!narrow && variants.some((v) => cosineOf(v) !== null))
+  if (cosine && variants.some((v) => cosineOf(v) !== null))
     columns.push({ title: 'Cosine', cell: (v) => plain(formatCosine(cosineOf(v))) });
-  if (!narrow)
+  if (verdict)
     columns.push({
       title: 'Verdict',
       left: true,

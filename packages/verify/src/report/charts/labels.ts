@@ -22,21 +22,22 @@ interface Box {
 const GAP = 10;
 const HALF_LINE = 7.5;
 
-/** Where a label may go, the most wanted first. */
+/** Where a label may go, the most wanted first: beside, above, below, then farther up and down, with a line to its point. */
 const PLACES: readonly Placement[] = [
   { dx: GAP, dy: 0, anchor: 'start' },
   { dx: -GAP, dy: 0, anchor: 'end' },
-  { dx: 0, dy: -16, anchor: 'middle' },
+  { dx: 0, dy: -17, anchor: 'middle' },
   { dx: 0, dy: 17, anchor: 'middle' },
-  { dx: GAP, dy: -12, anchor: 'start' },
-  { dx: GAP, dy: 12, anchor: 'start' },
-  { dx: -GAP, dy: -12, anchor: 'end' },
-  { dx: -GAP, dy: 12, anchor: 'end' },
-  { dx: GAP, dy: -24, anchor: 'start' },
-  { dx: GAP, dy: 24, anchor: 'start' },
-  { dx: -GAP, dy: -24, anchor: 'end' },
-  { dx: -GAP, dy: 24, anchor: 'end' },
+  ...[13, 26, 39, 52, 65].flatMap((dy): Placement[] => [
+    { dx: GAP, dy: -dy, anchor: 'start' },
+    { dx: GAP, dy, anchor: 'start' },
+    { dx: -GAP, dy: -dy, anchor: 'end' },
+    { dx: -GAP, dy, anchor: 'end' },
+  ]),
 ];
+
+/** From this distance on, a line leads from the point to its label. */
+export const LEADER = 20;
 
 /**
  * Puts a label beside each point so that they cover neither each other nor the points, as far as that goes: greedy, in the

@@ -1,7 +1,7 @@
 import { type Html, html } from '../html.js';
 import { paretoFront } from '../pareto.js';
 import { type Axis, plot, share } from './axes.js';
-import { placeLabels } from './labels.js';
+import { LEADER, placeLabels } from './labels.js';
 
 export interface ScatterPoint {
   readonly name: string;
@@ -51,7 +51,7 @@ export function scatter(points: readonly ScatterPoint[], { label, x, y, better }
   );
   const marks = ranked.map((p, i) => {
     const { dx, dy, anchor } = placements[i]!;
-    return html`${whiskers(p, px, py)}<svg class="mark ${p.kind}" x="${px(p.x)}" y="${py(p.y)}"><title>${[p.name, ...p.details].join('\n')}</title>${shapeOf(p.kind)}<text x="${dx}" y="${dy}" dy="0.32em" text-anchor="${anchor}">${p.name}</text></svg>`;
+    return html`${whiskers(p, px, py)}<svg class="mark ${p.kind}" x="${px(p.x)}" y="${py(p.y)}"><title>${[p.name, ...p.details].join('\n')}</title>${Math.abs(dy) > LEADER && html`<line class="leader" x1="0" y1="0" x2="${dx * 0.8}" y2="${dy - Math.sign(dy) * 3}"/>`}${shapeOf(p.kind)}<text x="${dx}" y="${dy}" dy="0.32em" text-anchor="${anchor}">${p.name}</text></svg>`;
   });
   return plot({ height: LAYOUT.height, label, x, y }, [steps, marks.reverse()]);
 }

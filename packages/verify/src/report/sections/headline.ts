@@ -26,7 +26,7 @@ export function headline(evidence: Evidence): Html {
 ${banners(evidence)}
 ${best && tiles(evidence, best)}
 ${best && gates(evidence, best)}
-<p class="meta">${plural(evidence.variants.length - 1, 'variant')} measured against the original, ${evidence.refused.length === 0 ? 'none' : evidence.refused.length} refused unmeasured. ${evidence.createdAt.slice(0, 10)}, ${host.cpu}, ${plural(options.threads, 'thread')}, ${host.engine}.</p>
+<p class="meta">${plural(evidence.variants.length - 1, 'variant')} measured against the original${evidence.refused.length > 0 && `, ${evidence.refused.length} refused before that`}. ${evidence.createdAt.slice(0, 10)}, ${host.cpu}, ${plural(options.threads, 'thread')}, ${host.engine}.</p>
 </div>`;
 }
 

@@ -22,6 +22,8 @@ const LAYERS_SHOWN = 12;
 const LAYERS_FOLDED = 200;
 /** Above this many layers the profile is a line with its worst points. */
 const DOTS = 120;
+/** Errors this far below the signal are the rounding of 32-bit floats, not quantization. */
+const ROUNDING_DB = 80;
 
 /** How far the numbers are from the original's: at the outputs, and layer by layer. */
 export function numerics(evidence: Evidence): Content {
@@ -182,15 +184,16 @@ function layersOf({ name, numerics: n }: VariantEvidence, folded: number): Conte
 function profile(name: string, ranked: readonly LayerNumerics[]): Content {
   const drawn = ranked.filter((l) => l.sqnrDb !== null).sort((a, b) => a.index - b.index);
   if (drawn.length < 3) return null;
-  const y = linearScale(
-    drawn.map((l) => l.sqnrDb ?? 0),
-    { count: 4 },
-  );
+  const all = drawn.map((l) => l.sqnrDb ?? 0);
+  // What is exact but for the rounding of floats would flatten everything that matters.
+  const top = Math.min(...all) < ROUNDING_DB - 20 ? ROUNDING_DB : Number.POSITIVE_INFINITY;
+  const db = (l: LayerNumerics): number => Math.min(top, l.sqnrDb ?? 0);
+  const y = linearScale(drawn.map(db), { count: 4 });
   const x = (i: number): string => share((i + 0.5) / drawn.length);
-  const at = (l: LayerNumerics): string => share(1 - y(l.sqnrDb ?? 0));
+  const at = (l: LayerNumerics): string => share(1 - y(db(l)));
   const worst = new Set(ranked.filter((l) => l.sqnrDb !== null).slice(0, 3));
   const line = drawn.map(
-    (l, i) => `${(((i + 0.5) / drawn.length) * 1000).toFixed(1)},${((1 - y(l.sqnrDb ?? 0)) * 1000).toFixed(0)}`,
+    (l, i) => `${(((i + 0.5) / drawn.length) * 1000).toFixed(1)},${((1 - y(db(l))) * 1000).toFixed(0)}`,
   );
   const dots = drawn.map((l, i) => {
     if (drawn.length > DOTS && !worst.has(l)) return null;
@@ -208,7 +211,11 @@ function profile(name: string, ranked: readonly LayerNumerics[]): Content {
         title: `${plural(drawn.length, 'layer')}, input to output`,
         format: String,
       },
-      y: { scale: y, title: 'SQNR, higher is better', format: (v) => `${formatCount(v)} dB` },
+      y: {
+        scale: y,
+        title: 'SQNR, higher is better',
+        format: (v) => `${v >= top && Math.max(...all) > top ? '≥' : ''}${formatCount(v)} dB`,
+      },
     },
     [
       html`<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" width="100%" height="100%"><polyline class="profile" points="${line.join(' ')}"/></svg>`,

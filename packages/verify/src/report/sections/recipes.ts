@@ -1,11 +1,11 @@
 import type { Evidence, RecipeStep, VariantEvidence } from '../../evidence.js';
-import { describeOptions, describeStep } from '../describe.js';
-import { plural } from '../format.js';
+import { describeOptions, describeStep, groupNotes } from '../describe.js';
+import { formatCount, plural } from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { chip, details, nameOf, section } from '../parts.js';
 import { kindOf, originalOf } from '../view.js';
 
-const NOTES_SHOWN = 6;
+const NOTES_SHOWN = 8;
 
 /** What was done to each variant, in words, and why it has its verdict. */
 export function recipes(evidence: Evidence): Html {
@@ -36,12 +36,16 @@ export function steps(recipe: readonly RecipeStep[]): Content {
   if (recipe.length === 0) return null;
   return html`<ol class="steps">${recipe.map((step) => {
     const options = describeOptions(step.options);
-    const shown = step.notes.slice(0, NOTES_SHOWN);
-    const rest = step.notes.slice(NOTES_SHOWN);
+    const groups = groupNotes(step.notes);
+    const rest = groups.slice(NOTES_SHOWN);
     return html`<li><p>${describeStep(step)}</p>${options.length > 0 && html`<p class="options">${options.map((o) => html`<code>${o}</code> `)}</p>`}${
-      shown.length > 0 && html`<ul>${shown.map((n) => html`<li>${n}</li>`)}</ul>`
-    }${rest.length > 0 && details(`${plural(rest.length, 'more note')}`, html`<ul>${rest.map((n) => html`<li>${n}</li>`)}</ul>`)}</li>`;
+      groups.length > 0 && notes(groups.slice(0, NOTES_SHOWN))
+    }${rest.length > 0 && details(`${plural(rest.length, 'more note')} of other kinds`, notes(rest))}</li>`;
   })}</ol>`;
+}
+
+function notes(groups: ReturnType<typeof groupNotes>): Html {
+  return html`<ul>${groups.map(({ note, count }) => html`<li>${note}${count > 1 && html` <span class="more">and ${formatCount(count - 1)} more like it</span>`}</li>`)}</ul>`;
 }
 
 function files(v: VariantEvidence, original: VariantEvidence | undefined): Content {

@@ -10,6 +10,7 @@ export * from './optimize.js';
 export * from './plan.js';
 export * from './precision.js';
 export * from './recipe.js';
+export * from './recipe-hash.js';
 export * from './simplify-proven.js';
 export * from './targets/detect.js';
 export { type ModelFacts, modelFacts } from './targets/facts.js';

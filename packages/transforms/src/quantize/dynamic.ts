@@ -31,8 +31,9 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
 
 async function apply(model: Model, options: QuantizeDynamicOptions, signal?: AbortSignal): Promise<TransformResult> {
   const selected = nodeSelector(options);
-  const weights = new WeightStore({ dtype: options.weights ?? 'int8', reduceRange: options.reduceRange ?? false });
-  const scope = new Scope(model, options.perChannel ?? true, weights);
+  const { weights: dtype = 'int8', perChannel = true, reduceRange = false } = options;
+  const scope = new Scope(model, perChannel, new WeightStore({ dtype, reduceRange }));
+  const how = `${dtype} weights, a scale ${scope.perChannel ? 'a channel' : 'a tensor'}${reduceRange ? ', 7 bits' : ''}`;
   const notes = [...upgrade(model, 11).notes];
   let changed = 0;
   for (const node of [...model.allNodes()]) {
@@ -42,7 +43,10 @@ async function apply(model: Model, options: QuantizeDynamicOptions, signal?: Abo
     const { label } = node;
     const refusal = await rule(node, scope);
     if (refusal) notes.push(`${label} stays in float: ${refusal}.`);
-    else changed++;
+    else {
+      notes.push(`${label}: ${how}.`);
+      changed++;
+    }
   }
   if (model.functions.length > 0) notes.push('Local functions were left as they are; inline them first.');
   return { changed, notes };

@@ -41,6 +41,7 @@ it.each([
   [formatInterval(interval(0.969, 0.985), 'percent'), '96.9–98.5%'],
   [formatInterval(interval(-0.003, 0.008), 'difference'), '−0.3 to 0.8'],
   [formatInterval(interval(1.55, 1.7), 'ratio'), '1.55–1.70'],
+  [formatInterval(interval(0.9967, 1.0021), 'ratio'), '0.997–1.002'],
   [formatInterval(null, 'ratio'), ''],
   [formatNumber(3.1e-7), '3.1e−7'],
   [formatNumber(12_500.4), '12,500'],

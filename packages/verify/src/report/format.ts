@@ -47,7 +47,10 @@ export function formatDifference(value: number, format: ValueFormat): string {
 export function formatInterval(interval: Interval | null, format: ValueFormat | 'ratio' | 'difference'): string {
   if (interval === null) return '';
   const { low, high } = interval;
-  if (format === 'ratio') return `${low.toFixed(2)}–${high.toFixed(2)}`;
+  if (format === 'ratio') {
+    const digits = high - low < 0.01 ? 3 : 2;
+    return `${low.toFixed(digits)}–${high.toFixed(digits)}`;
+  }
   if (format === 'percent') return `${minus((low * 100).toFixed(1))}–${minus((high * 100).toFixed(1))}%`;
   return `${format === 'difference' ? minus((low * 100).toFixed(1)) : formatNumber(low)} to ${
     format === 'difference' ? minus((high * 100).toFixed(1)) : formatNumber(high)

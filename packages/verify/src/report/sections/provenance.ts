@@ -64,15 +64,16 @@ function machine({ host, model, options, createdAt }: Evidence): Html {
   );
 }
 
-function repeat({ repeat: r }: Evidence): Html {
+function repeat({ repeat: r }: Evidence): Content {
+  if (r.command === '' && r.config === null) return null;
+  const code = (text: string): Html => html`<div class="code"><pre><code>${text}</code></pre></div>`;
   return section(
     'repeat',
     'Repeat it',
     'The same run again. All that was measured is in evidence.json beside this report.',
     [
-      html`<div class="code"><pre><code>${r.command}</code></pre></div>`,
-      r.config !== null &&
-        html`<p class="note">Or with this <code>pare.config.ts</code>:</p><div class="code"><pre><code>${r.config}</code></pre></div>`,
+      r.command !== '' && code(r.command),
+      r.config !== null && [html`<p class="note">With this <code>pare.config.ts</code>:</p>`, code(r.config)],
     ],
   );
 }

@@ -195,6 +195,18 @@ describe('float16', () => {
     }
   });
 
+  it('leaves the statistics of a LayerNormalization in float32', async () => {
+    const b = new GraphBuilder();
+    const y = b.op('MatMul', [b.input('x', 'float32', [4, 32]), b.random([32, 32])]);
+    const norm = b.node('LayerNormalization', [y, b.random([32])], {}, { outputs: ['n', 'mean', 'inverse'] });
+    const [n, mean, inverse] = norm.outputs as [Value, Value, Value];
+    const shifted = b.op('Mul', [b.op('Add', [n, mean]), inverse]);
+    b.output('y', b.op('MatMul', [shifted, b.random([32, 8])]), 'float32', [4, 8]);
+    const { db, model } = await converted(b.model(), { x: normal([4, 32]) });
+    expect(db).toBeGreaterThan(50);
+    expect(model.graph.value('mean')?.dtype).not.toBe('float16');
+  });
+
   it('leaves the float32 inputs of Resize and Upsample, and RoiAlign and its boxes', async () => {
     for (const opset of [9, 13, 19]) {
       const b = new GraphBuilder();

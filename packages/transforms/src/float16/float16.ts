@@ -78,6 +78,7 @@ async function apply(model: Model, options: Float16Options, context: TransformCo
   const changed = candidates.filter((node) => placement.node(node) === 'low').length;
   notes.push(...pinNotes(pins.nodes), ...wideNotes(pins.wide, ranges));
   if (ranges === undefined && to === 'float16') notes.push('No ranges were measured: overflow was not looked for.');
+  if (model.functions.length > 0) notes.push('Local functions were left as they are; inline them first.');
   const result = rewrite({ graph, to, typeOf, rowOf, placement });
   notes.push(...(await constantNotes(result, facts, to)));
   notes.push(`${changed} of ${candidates.length} float32 nodes now are ${to}, with ${result.casts} Casts between.`);

@@ -14,6 +14,8 @@ export interface OperatorRow {
   readonly bfloat16: number;
   /** Inputs that stay float32 whatever happens: scales and regions are float32 in the specification, or lose meaning. */
   readonly keep?: readonly number[];
+  /** Outputs that stay float32: statistics. */
+  readonly keepOutputs?: readonly number[];
   /** Attribute that names the type of the output. */
   readonly dtype?: 'to' | 'dtype' | 'output_datatype';
   /** Attribute that holds a tensor of the type of the output. */
@@ -57,7 +59,7 @@ add(
 );
 add('light', [1, 22], 'InstanceNormalization LpNormalization Selu Softplus Softsign');
 add('light', [7, 22], 'Acos Asin Atan Cos Sin Tan Acosh Asinh Atanh Cosh Sinh ThresholdedRelu Round HardSwish Mish');
-add('light', [17, 17], 'LayerNormalization');
+add('light', [17, 17], 'LayerNormalization', { keepOutputs: [1, 2] });
 add('light', [20, 20], 'Gelu IsInf');
 add('light', [21, 21], 'GroupNormalization');
 add('light', [23, 23], 'RMSNormalization Swish');
@@ -91,7 +93,9 @@ add('heavy', [1, 1], 'com.microsoft.MatMulNBits');
 add('heavy', [1, 0], 'com.microsoft.Attention com.microsoft.MultiHeadAttention com.microsoft.FusedMatMul');
 add('heavy', [1, 0], 'com.microsoft.GroupQueryAttention com.microsoft.FusedConv com.microsoft.FusedGemm');
 add('light', [1, 0], 'com.microsoft.Gelu com.microsoft.FastGelu com.microsoft.BiasGelu com.microsoft.QuickGelu');
-add('light', [1, 0], 'com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization');
+add('light', [1, 0], 'com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization', {
+  keepOutputs: [1, 2],
+});
 add('light', [1, 0], 'com.microsoft.RotaryEmbedding');
 add('move', [1, 1], 'com.microsoft.GatherBlockQuantized');
 

@@ -164,7 +164,11 @@ class Sites implements Placement {
   #homeVertex(value: Value): number {
     const port = this.#portOfValue.get(value);
     if (port !== undefined) return port;
-    return (value.producer && this.#nodes.get(value.producer)) ?? this.#cut.source;
+    const { producer } = value;
+    if (!producer || this.task.rowOf(producer)?.keepOutputs?.includes(producer.outputs.indexOf(value))) {
+      return this.#cut.source;
+    }
+    return this.#nodes.get(producer) ?? this.#cut.source;
   }
 
   #inputVertex(node: Node, index: number): number {

@@ -31,13 +31,16 @@ class Rewriter {
   #casts = 0;
   readonly #constants: { name: string; tensor: Tensor }[] = [];
   readonly #dtype: HalfType;
-  readonly #outputs: { graph: Graph; index: number; value: Value }[];
+  /** Outputs of all graphs by the value that fills them, as the model was. */
+  readonly #outputs = new Map<Value, { graph: Graph; index: number }[]>();
 
   constructor(private readonly task: RewriteTask) {
     this.#dtype = task.to;
-    this.#outputs = [...task.graph.graphs()].flatMap((graph) =>
-      graph.outputs.map((value, index) => ({ graph, index, value })),
-    );
+    for (const graph of task.graph.graphs()) {
+      for (const [index, value] of graph.outputs.entries()) {
+        this.#outputs.set(value, [...(this.#outputs.get(value) ?? []), { graph, index }]);
+      }
+    }
   }
 
   run(): Rewritten {
@@ -70,9 +73,7 @@ class Rewriter {
     const { placement } = this.task;
     return {
       uses: [...value.uses].map((use) => [use, placement.input(use.node, use.index)]),
-      outputs: this.#outputs
-        .filter((output) => output.value === value)
-        .map((output) => [output, placement.output(output.graph, output.index)]),
+      outputs: (this.#outputs.get(value) ?? []).map((output) => [output, placement.output(output.graph, output.index)]),
     };
   }
 

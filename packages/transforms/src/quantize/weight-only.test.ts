@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   type Feeds,
   Graph,
@@ -9,7 +12,8 @@ import {
   Tensor,
   tensorType,
 } from '@pare/core';
-import { nodeEngine } from '@pare/core/node';
+import { nodeEngine, readModel } from '@pare/core/node';
+import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { normal, runModel, sqnr } from '../../test/run-model.js';
 import { kernels } from '../kernels/index.js';
@@ -349,6 +353,7 @@ describe('quantizeWeights to matmulnbits', () => {
     };
     await expect(run({ format: 'dequantize', bits: 2 })).rejects.toThrow(/2-bit/);
     await expect(run({ format: 'dequantize', bits: 8, blockSize: 32 })).rejects.toThrow(/8-bit blocks/);
+    await expect(run({ format: 'cast', bits: 4 })).rejects.toThrow(/8 bits only/);
     await expect(run({ format: 'dequantize', accuracyLevel: 4 })).rejects.toThrow(/accuracyLevel/);
     await expect(run({ format: 'dequantize' }, 20)).rejects.toThrow(/opset 21; the model is opset 20/);
   });
@@ -431,7 +436,13 @@ describe('quantizeWeights to dequantize', () => {
   it.each(Object.keys(CHANNELS))(
     '8 bits a channel for %s, at any opset, with and without zero points',
     async (kind) => {
-      for (const opset of [11, 13, 21]) {
+      const cases = [
+        [11, 'dequantize'],
+        [13, 'dequantize'],
+        [9, 'cast'],
+        [21, 'cast'],
+      ] as const;
+      for (const [opset, format] of cases) {
         for (const symmetric of [true, false]) {
           if (kind === 'Gather' && !symmetric) continue;
           const b = new GraphBuilder();
@@ -442,8 +453,10 @@ describe('quantizeWeights to dequantize', () => {
             kind === 'Gather' ? { dtype: 'float32' as const, dims, data: Float32Array.of(0, 99, -3) } : normal(dims);
           const truth = await runModel(engine, model, { x });
           const before = await bytesOf(model);
-          const [result] = await model.transform(quantizeWeights({ format: 'dequantize', bits: 8, symmetric }));
+          const [result] = await model.transform(quantizeWeights({ format, bits: 8, symmetric }));
           expect(result?.changed).toBe(1);
+          const keeps = format === 'dequantize' && opset >= 13 && kind !== 'Gather';
+          expect(operators(model).includes('DequantizeLinear')).toBe(keeps);
           expect(await bytesOf(model)).toBeLessThan(0.6 * before);
           // Scales of the channels, not one for all: the tests' weights are normal, so 8 bits give 44 dB and more.
           for (const optimization of ['disabled', 'basic'] as const) {
@@ -453,6 +466,23 @@ describe('quantizeWeights to dequantize', () => {
       }
     },
   );
+
+  it('is folded on loading when it is written with casts: the runtime sees a float weight', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'pare-weights-'));
+    try {
+      const b = new GraphBuilder();
+      CHANNELS.Conv!(b);
+      const model = b.model();
+      await model.transform(quantizeWeights({ format: 'cast' }));
+      const path = join(folder, 'optimized.onnx');
+      const options = { optimizedModelFilePath: path, graphOptimizationLevel: 'basic', logSeverityLevel: 4 } as const;
+      const session = await InferenceSession.create(await serializeModel(model).file.bytes(), options);
+      await session.release();
+      expect(operators(await readModel(path))).toEqual(['Conv']);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
 
   it('stores int8 weights of half the largest step, a scale a channel', async () => {
     const b = new GraphBuilder();

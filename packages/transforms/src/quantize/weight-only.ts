@@ -4,19 +4,24 @@ import { BLOCK_RULES, CHANNEL_RULES } from './weight-only/dequantize.js';
 import { NBITS_RULES } from './weight-only/nbits.js';
 import { type Rule, Scope } from './weight-only/scope.js';
 
+export type WeightOnlyFormat = 'matmulnbits' | 'dequantize' | 'cast';
+
 /** Options of `quantizeWeights`. */
 export interface QuantizeWeightsOptions extends NodeSelection {
-  /** Bits of a weight. Default 4; 2 with the format `matmulnbits` only. */
+  /** Bits of a weight. Default 4, or 8 for the format `cast`, which has no others; 2 with the format `matmulnbits` only. */
   readonly bits?: 2 | 4 | 8;
   /**
    * How the weights are made real again.
    *
    * - `matmulnbits` (default): operators of ONNX Runtime that read blocks of integers, MatMulNBits and GatherBlockQuantized,
    *   for MatMul, Gemm and Gather.
-   * - `dequantize`: standard operators before the float ones. 8 bits: one scale for each output channel, for MatMul, Gemm,
-   *   Conv, ConvTranspose, LSTM, GRU, RNN and Gather. 4 bits: DequantizeLinear with blocks (opset 21), for MatMul and Gemm.
+   * - `dequantize`: DequantizeLinear before the float operator. 8 bits: one scale for each output channel, for MatMul, Gemm,
+   *   Conv, ConvTranspose, LSTM, GRU, RNN and Gather. 4 bits: blocks (opset 21), for MatMul and Gemm. Runtimes keep it: they
+   *   fuse it into a product (fast on a CPU, slow in WebAssembly), or run it each time (slow for Conv).
+   * - `cast`: as `dequantize` with 8 bits, but written with Cast and Mul, which runtimes fold when they load the model: the
+   *   speed and memory of float, the file of 8 bits, at any opset.
    */
-  readonly format?: 'matmulnbits' | 'dequantize';
+  readonly format?: WeightOnlyFormat;
   /** Weights that share a scale, along the summed axis: 16, 32, 64, 128 or 256. Default 32; not for channels of 8 bits. */
   readonly blockSize?: 16 | 32 | 64 | 128 | 256;
   /** No zero points. Default false for blocks (their zero points pay), true for channels of 8 bits. */
@@ -38,10 +43,11 @@ export function quantizeWeights(options: QuantizeWeightsOptions = {}): Transform
 }
 
 function apply(model: Model, options: QuantizeWeightsOptions, signal?: AbortSignal): TransformResult {
-  const { bits = 4, format = 'matmulnbits', blockSize, accuracyLevel } = options;
+  const { format = 'matmulnbits', blockSize, accuracyLevel } = options;
+  const bits = options.bits ?? (format === 'cast' ? 8 : 4);
   const rules = rulesFor(model, bits, format, options);
   const symmetric = options.symmetric ?? rules === CHANNEL_RULES;
-  const scope = new Scope(model, { bits, blockSize, symmetric, accuracyLevel });
+  const scope = new Scope(model, { bits, blockSize, symmetric, accuracyLevel, folded: format === 'cast' });
   const selected = nodeSelector(options);
   const notes: string[] = [];
   let changed = 0;
@@ -67,12 +73,13 @@ function apply(model: Model, options: QuantizeWeightsOptions, signal?: AbortSign
 function rulesFor(
   model: Model,
   bits: 2 | 4 | 8,
-  format: 'matmulnbits' | 'dequantize',
+  format: WeightOnlyFormat,
   options: QuantizeWeightsOptions,
 ): Readonly<Record<string, Rule>> {
   if (format === 'matmulnbits') return NBITS_RULES;
   if (options.accuracyLevel) throw new PareError('bad-option', 'accuracyLevel belongs to the format "matmulnbits".');
   if (bits === 2) throw new PareError('bad-option', '2-bit weights need the format "matmulnbits".');
+  if (bits === 4 && format === 'cast') throw new PareError('bad-option', 'The format "cast" has 8 bits only.');
   if (bits === 8) {
     if (options.blockSize) throw new PareError('bad-option', '8-bit blocks need the format "matmulnbits".');
     return CHANNEL_RULES;

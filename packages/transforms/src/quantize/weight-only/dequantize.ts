@@ -71,10 +71,10 @@ function channelsReal(weight: FloatWeight, axis: number, scope: Scope): Value {
   const emit = emitterAtStart(root);
   const values = transposed ? swapLastTwo(emit, stored.values, rank) : stored.values;
   const opset = scope.model.opset;
-  if (opset >= 13 && (dtype === 'float32' || opset >= 19)) {
+  if (!scope.format.folded && opset >= (dtype === 'float32' ? 13 : 19)) {
     return emit.op('DequantizeLinear', [values, stored.scales, stored.zeroPoints], { attributes: { axis } });
   }
-  // Before opset 13 (19 for float16 scales) DequantizeLinear has one scale for all. This is the same, and folded on loading.
+  // Before opset 13 (19 for float16 scales) DequantizeLinear has one scale for all, and this is the only way.
   const shape = tensor.dims.map((_, i) => (i === axis ? -1 : 1));
   const spread = (value: Value): Value =>
     emit.op('Reshape', [value, emit.constant('shape', Tensor.of('int64', [rank], shape))]);

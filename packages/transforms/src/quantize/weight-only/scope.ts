@@ -20,6 +20,8 @@ export interface WeightFormat {
   readonly symmetric: boolean;
   /** MatMulNBits only: 0 or undefined computes in the type of the activations, 4 in int8. */
   readonly accuracyLevel: number | undefined;
+  /** Made real with operators that runtimes fold on loading. */
+  readonly folded: boolean;
 }
 
 /** Rewrites one node; returns why not when it leaves it alone. Rules decide before they change anything. */

@@ -1,0 +1,4 @@
+import type { Model } from '@pare/core';
+export function toQOperator(_model: Model): string[] {
+  return [];
+}

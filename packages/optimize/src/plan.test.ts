@@ -67,6 +67,8 @@ describe('planRecipes', () => {
   it('on WebGPU: float16 and 4-bit weights, never integer activations', async () => {
     const p = await plan(transformer('rows'), 'web-webgpu');
     expect(names(p)).toEqual(['fp32', 'fp16', 'int8-weights', 'int4-weights', 'int4-fp16']);
+    expect(options(p, 'int8-weights')).toMatchObject({ format: 'matmulnbits' });
+    expect(options(await plan(convolutional(), 'web-webgpu'), 'int8-weights')).toMatchObject({ format: 'dequantize' });
     expect(p.recipes.at(-1)?.steps.map((s) => s.transform)).toEqual(['quantize-weights', 'float16']);
     for (const name of ['int8', 'int8-dynamic']) expect(reason(p, name)).toMatch(/no integer kernels/);
   });

@@ -31,7 +31,8 @@ export async function planRecipes(model: Model, target: TargetName | Target, opt
   const refused: RefusedVariant[] = [];
   for (const name of CONSIDERED) {
     const rule = profile.variants[name];
-    const recipe = recipeFor(name, rule.options, sentence(rule.why));
+    const settings = typeof rule.options === 'function' ? rule.options(facts) : rule.options;
+    const recipe = recipeFor(name, settings, sentence(rule.why));
     const reason = refusal(name, rule, facts, options);
     if (reason) refused.push({ name, recipe: recipe.steps.map((step) => ({ ...step, notes: [] })), reason });
     else recipes.push(recipe);

@@ -7,14 +7,16 @@ import { webWasm, webWebgpu } from './web.js';
 /** Where a model will run. */
 export type TargetName = 'node-cpu' | 'web-wasm' | 'web-webgpu';
 
+type TransformOptions = Readonly<Record<string, unknown>>;
+
 /** What a target makes of one kind of variant. */
 export interface VariantRule {
   /** `speed`: expected to be faster. `size`: smaller, not faster. `no`: not worth building. */
   readonly aim: 'speed' | 'size' | 'no';
   /** One sentence: why it is built, or why not. */
   readonly why: string;
-  /** Options of its transform on this target, as plain data. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  /** Options of its transform on this target, as plain data; they may depend on the model. */
+  readonly options?: TransformOptions | ((facts: ModelFacts) => TransformOptions);
   /** Why not for a model with these facts; undefined when it makes sense. */
   readonly refuse?: (facts: ModelFacts) => string | undefined;
 }

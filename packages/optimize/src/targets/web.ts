@@ -56,9 +56,11 @@ export const webWebgpu: Target = {
     'int8-dynamic': { aim: 'no', why: NO_INTEGERS },
     'int8-weights': {
       aim: 'size',
-      why: 'a quarter of the bytes; the GPU reads blocks of 8-bit weights (MatMulNBits, GatherBlockQuantized)',
-      options: { format: 'matmulnbits', blockSize: 32 },
-      refuse: noProducts,
+      why: 'a quarter of the bytes; the GPU reads 8-bit weights, never 8-bit activations',
+      // Blocks are read by the product itself; convolutions have no such form, their weights are made real before.
+      options: ({ convolutionBytes, productBytes }) =>
+        convolutionBytes > productBytes ? { format: 'dequantize' } : { format: 'matmulnbits', blockSize: 32 },
+      refuse: noLayers,
     },
     'int4-weights': {
       aim: 'speed',

@@ -1,3 +1,4 @@
+import { BundleError } from '@pare/bundle';
 import { PareError } from '@pare/core';
 import { Command, CommanderError } from 'commander';
 import { type CommandContext, EXIT, withContext } from './command.js';
@@ -51,7 +52,7 @@ export async function main(args: readonly string[], terminal: Terminal = process
 
 /** One clear sentence for what the user can mend; the stack for what only we can. */
 function complain(error: unknown, terminal: Terminal): number {
-  if (error instanceof PareError) {
+  if (error instanceof PareError || error instanceof BundleError) {
     if (error.code !== 'aborted') terminal.err(`${terminal.style('red', 'error')}: ${error.message}`);
     return EXIT.badInput;
   }

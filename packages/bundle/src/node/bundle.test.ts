@@ -21,7 +21,7 @@ import { contents, draft } from '../../test/sample.js';
 import { BundleError } from '../error.js';
 import { filesOf } from '../manifest.js';
 import { openBundle } from './open-bundle.js';
-import { writeBundle } from './write-bundle.js';
+import { checkBundleFolder, writeBundle } from './write-bundle.js';
 
 let root: string;
 let folder: string;
@@ -159,6 +159,25 @@ describe('writeBundle', () => {
     await mkdir(dirname(folder));
     await writeFile(folder, '');
     await expect(write()).rejects.toMatchObject({ code: 'io' });
+  });
+});
+
+describe('checkBundleFolder', () => {
+  it('accepts a new folder and one with a bundle, and leaves nothing behind', async () => {
+    await checkBundleFolder(folder);
+    expect(await readdir(root)).toEqual([]);
+    await write();
+    const before = await tree();
+    await checkBundleFolder(folder);
+    expect(await tree()).toEqual(before);
+  });
+
+  it('refuses a file, a manifest of something else, and a place that nobody can write to', async () => {
+    await writeFile(join(root, 'file'), '');
+    await expect(checkBundleFolder(join(root, 'file'))).rejects.toMatchObject({ code: 'io' });
+    await put('manifest.json', '{"name":"my app"}');
+    await expect(checkBundleFolder(folder)).rejects.toThrow(/does not overwrite it/);
+    await expect(checkBundleFolder('/proc/nowhere')).rejects.toMatchObject({ code: 'io' });
   });
 });
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { completeManifest, type ManifestDraft } from '../create.js';
@@ -41,9 +41,7 @@ export async function writeBundle(folder: string, options: WriteBundleOptions): 
   // Everything about the manifest that does not depend on the contents is known to be right before a byte is written.
   validateManifest(withRefs(draft, (path) => ({ path, bytes: 0, sha256: '0'.repeat(64) })));
 
-  const created = await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw systemError(`create the folder ${folder}`, error);
-  });
+  const created = await createFolder(folder);
   const staging = join(folder, `${STAGING}${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`);
   try {
     await finishCommit(folder);
@@ -59,6 +57,70 @@ export async function writeBundle(folder: string, options: WriteBundleOptions): 
   } catch (error) {
     await rm(staging, { recursive: true, force: true });
     if (created !== undefined) await removeEmpty(folder, created);
+    throw systemError(`write the bundle to ${folder}`, error);
+  }
+}
+
+/**
+ * Whether a bundle may be written into a folder, to ask before the work that makes its files: the folder is there or can be made,
+ * is writable, and holds no `manifest.json` of something else. Leaves nothing behind.
+ * @throws BundleError `io` that says what is in the way
+ */
+export async function checkBundleFolder(folder: string): Promise<void> {
+  const created = await createFolder(folder);
+  const probe = join(folder, `${STAGING}${hostname()}-${process.pid}-probe`);
+  try {
+    await checkWay(folder, []);
+    await mkdir(probe);
+  } catch (error) {
+    throw systemError(`write to ${folder}`, error);
+  } finally {
+    await removedEmpty(probe);
+    if (created !== undefined) await removeEmpty(folder, created);
+  }
+}
+
+/**
+ * Makes a folder and those above it that are missing; gives the topmost that it made. One by one, because `mkdir` of Node 20 with
+ * `recursive` never returns where making a folder answers that its parent does not exist (below /proc).
+ */
+async function createFolder(folder: string): Promise<string | undefined> {
+  const missing: string[] = [];
+  try {
+    for (let at = resolve(folder); (await stat(at).catch(nullIfMissing)) === null; at = dirname(at))
+      missing.unshift(at);
+    for (const path of missing) await mkdir(path).catch(ignoreExisting);
+    if (!(await stat(folder)).isDirectory()) throw new BundleError('io', `${folder} is a file, not a folder.`);
+  } catch (error) {
+    throw systemError(`create the folder ${folder}`, error);
+  }
+  return missing[0];
+}
+
+function nullIfMissing(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ENOENT') return null;
+  throw error;
+}
+
+function ignoreExisting(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EEXIST') throw error;
+}
+
+/**
+ * Whether a bundle with files at `paths` can be written to `folder`: asked before the work whose result it will hold. The
+ * folder need not exist; nothing is created.
+ * @throws BundleError `io` when it is no folder, not writable, or has a file of others (or a changed one) at one of the paths.
+ */
+export async function checkBundleFolder(folder: string, paths: readonly string[]): Promise<void> {
+  try {
+    let nearest = resolve(folder);
+    while ((await kindOf(nearest)) === null) nearest = dirname(nearest);
+    // With a slash at its end, a path names a folder or nothing.
+    await access(`${nearest}/`, constants.W_OK | constants.X_OK);
+    if (nearest !== resolve(folder)) return;
+    await finishCommit(folder);
+    await checkWay(folder, paths);
+  } catch (error) {
     throw systemError(`write the bundle to ${folder}`, error);
   }
 }

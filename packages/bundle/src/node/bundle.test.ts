@@ -168,8 +168,12 @@ describe('checkBundleFolder', () => {
     expect(await readdir(root)).toEqual([]);
     await write();
     const before = await tree();
-    await checkBundleFolder(folder);
+    await checkBundleFolder(folder, ['manifest.json', ...Object.keys(contents), 'new.onnx']);
     expect(await tree()).toEqual(before);
+    await writeFile(join(folder, 'notes.txt'), 'mine');
+    await expect(checkBundleFolder(folder, ['notes.txt'])).rejects.toThrow(
+      /notes\.txt exists and is not part of a bundle/,
+    );
   });
 
   it('refuses a file, a manifest of something else, and a place that nobody can write to', async () => {

@@ -63,14 +63,15 @@ export async function writeBundle(folder: string, options: WriteBundleOptions): 
 
 /**
  * Whether a bundle may be written into a folder, to ask before the work that makes its files: the folder is there or can be made,
- * is writable, and holds no `manifest.json` of something else. Leaves nothing behind.
+ * is writable, holds no `manifest.json` of something else, and no file of others at one of `paths`. Leaves nothing behind.
  * @throws BundleError `io` that says what is in the way
  */
-export async function checkBundleFolder(folder: string): Promise<void> {
+export async function checkBundleFolder(folder: string, paths: readonly string[] = []): Promise<void> {
   const created = await createFolder(folder);
   const probe = join(folder, `${STAGING}${hostname()}-${process.pid}-probe`);
   try {
-    await checkWay(folder, []);
+    await finishCommit(folder);
+    await checkWay(folder, paths);
     await mkdir(probe);
   } catch (error) {
     throw systemError(`write to ${folder}`, error);
@@ -104,25 +105,6 @@ function nullIfMissing(error: NodeJS.ErrnoException): null {
 
 function ignoreExisting(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EEXIST') throw error;
-}
-
-/**
- * Whether a bundle with files at `paths` can be written to `folder`: asked before the work whose result it will hold. The
- * folder need not exist; nothing is created.
- * @throws BundleError `io` when it is no folder, not writable, or has a file of others (or a changed one) at one of the paths.
- */
-export async function checkBundleFolder(folder: string, paths: readonly string[]): Promise<void> {
-  try {
-    let nearest = resolve(folder);
-    while ((await kindOf(nearest)) === null) nearest = dirname(nearest);
-    // With a slash at its end, a path names a folder or nothing.
-    await access(`${nearest}/`, constants.W_OK | constants.X_OK);
-    if (nearest !== resolve(folder)) return;
-    await finishCommit(folder);
-    await checkWay(folder, paths);
-  } catch (error) {
-    throw systemError(`write the bundle to ${folder}`, error);
-  }
 }
 
 /** Removes the folders from `folder` up to `created`, as far as they are empty. */
@@ -170,6 +152,7 @@ async function checkWay(folder: string, paths: readonly string[]): Promise<void>
   });
   const ours = new Map((previous === null ? [] : filesOf(previous)).map((f) => [f.path, f]));
   for (const path of paths) {
+    if (path === MANIFEST_FILE && previous !== null) continue;
     const blocked = await obstacle(folder, path);
     if (blocked !== null) throw inTheWay(blocked.path, `is a ${blocked.kind}`);
     const target = join(folder, path);

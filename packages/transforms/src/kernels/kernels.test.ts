@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BlockSpec, type Floats, type Kernels, kernels, packZeroPoints } from './index.js';
+import {
+  type BlockSpec,
+  type FloatInput,
+  type FloatReader,
+  type Floats,
+  type Kernels,
+  kernels,
+  packZeroPoints,
+} from './index.js';
 import { referenceKernels } from './reference.js';
 
 const wasm = kernels();
@@ -35,11 +43,26 @@ function unaligned(x: Float32Array): Uint8Array {
   return buffer.subarray(3);
 }
 
+/** The same values behind a reader, as in a file. */
+function reader(x: Float32Array): FloatReader {
+  const bytes = unaligned(x);
+  return {
+    length: x.length,
+    read: (index, target) => target.set(bytes.subarray(index * 4, index * 4 + target.byteLength)),
+  };
+}
+
 /** Runs `use` with both implementations, from floats and from unaligned bytes, and expects equal results. */
 function same(x: Float32Array, use: (k: Kernels, x: Floats) => unknown): void {
   const expected = use(referenceKernels, x);
   expect(use(wasm, x)).toEqual(expected);
   expect(use(wasm, unaligned(x))).toEqual(expected);
+}
+
+/** The same, and from a reader. */
+function sameOfMatrix(x: Float32Array, use: (k: Kernels, x: FloatInput) => unknown): void {
+  same(x, use);
+  expect(use(wasm, reader(x))).toEqual(use(wasm, x));
 }
 
 /** Seeded normal deviates (mulberry32 and Box-Muller). */
@@ -64,8 +87,8 @@ describe('range', () => {
   it('does so by rows and columns', () => {
     fc.assert(
       fc.property(matrix(true), ({ x, rows, cols }) => {
-        same(x, (k, v) => k.rangeRows(v, rows, cols));
-        same(x, (k, v) => k.rangeColumns(v, rows, cols));
+        sameOfMatrix(x, (k, v) => k.rangeRows(v, rows, cols));
+        sameOfMatrix(x, (k, v) => k.rangeColumns(v, rows, cols));
       }),
     );
   });
@@ -76,7 +99,7 @@ describe('range', () => {
     x[70_000] = Number.NaN;
     x[3] = -9;
     expect(wasm.range(x)).toEqual({ min: -9, max: 9, nan: 1, inf: 0 });
-    same(x.subarray(0, 140_000), (k, v) => k.rangeRows(v, 2, 70_000));
+    sameOfMatrix(x.subarray(0, 140_000), (k, v) => k.rangeRows(v, 2, 70_000));
   });
 });
 
@@ -103,8 +126,8 @@ describe('quantize', () => {
             qmin,
             qmax,
           });
-          same(x, (k, v) => k.quantizeRows(v, rows, cols, spec(ofRows)));
-          same(x, (k, v) => k.quantizeColumns(v, rows, cols, spec(ofCols)));
+          sameOfMatrix(x, (k, v) => k.quantizeRows(v, rows, cols, spec(ofRows)));
+          sameOfMatrix(x, (k, v) => k.quantizeColumns(v, rows, cols, spec(ofCols)));
         },
       ),
     );
@@ -124,9 +147,9 @@ describe('quantize', () => {
       qmin: -127,
       qmax: 127,
     });
-    same(x, (k, v) => k.quantizeRows(v, 2, 70_000, spec(2)));
-    same(x, (k, v) => k.quantizeColumns(v, 2, 70_000, spec(70_000)));
-    same(x, (k, v) => k.quantizeColumns(v, 700, 200, spec(200)));
+    sameOfMatrix(x, (k, v) => k.quantizeRows(v, 2, 70_000, spec(2)));
+    sameOfMatrix(x, (k, v) => k.quantizeColumns(v, 2, 70_000, spec(70_000)));
+    sameOfMatrix(x, (k, v) => k.quantizeColumns(v, 700, 200, spec(200)));
   });
 });
 
@@ -140,18 +163,18 @@ describe('trial errors', () => {
   it('are those of the reference for every shape', () => {
     fc.assert(
       fc.property(matrix(false), ({ x, rows, cols }) => {
-        same(x, (k, v) => k.errorRows(v, rows, cols, trial(rows)));
-        same(x, (k, v) => k.errorColumns(v, rows, cols, trial(cols)));
+        sameOfMatrix(x, (k, v) => k.errorRows(v, rows, cols, trial(rows)));
+        sameOfMatrix(x, (k, v) => k.errorColumns(v, rows, cols, trial(cols)));
       }),
     );
   });
 
   it('are so for inputs larger than a piece', () => {
     const x = gaussian(211 * 700);
-    same(x, (k, v) => k.errorRows(v, 2, 73_850, trial(2)));
-    same(x, (k, v) => k.errorRows(v, 211, 700, trial(211)));
-    same(x, (k, v) => k.errorColumns(v, 211, 700, trial(700)));
-    same(x, (k, v) => k.errorColumns(v, 700, 211, trial(211)));
+    sameOfMatrix(x, (k, v) => k.errorRows(v, 2, 73_850, trial(2)));
+    sameOfMatrix(x, (k, v) => k.errorRows(v, 211, 700, trial(211)));
+    sameOfMatrix(x, (k, v) => k.errorColumns(v, 211, 700, trial(700)));
+    sameOfMatrix(x, (k, v) => k.errorColumns(v, 700, 211, trial(211)));
   });
 
   it('give the error of the least-squares scale without a second pass', () => {
@@ -264,7 +287,7 @@ describe('quantizeBlocks', () => {
   /** Equal but for the two energies, whose order of summation differs. */
   function sameBlocks(x: Float32Array, s: BlockSpec): void {
     const { noise, signal, ...expected } = referenceKernels.quantizeBlocks(x, s);
-    for (const input of [x, unaligned(x)]) {
+    for (const input of [x, unaligned(x), reader(x)]) {
       const made = wasm.quantizeBlocks(input, s);
       expect({ packed: made.packed, scales: made.scales, zeroPoints: made.zeroPoints }).toEqual(expected);
       expect(Math.abs(made.noise - noise)).toBeLessThanOrEqual(1e-3 * noise + 1e-9 * signal);

@@ -12,6 +12,9 @@ export interface FloatReader {
   read(index: number, target: Uint8Array): void;
 }
 
+/** What the kernels for weights take: a reader is read piece by piece, straight into the kernels' memory. */
+export type FloatInput = Floats | FloatReader;
+
 /** float16 or bfloat16 values as bits: an array, or their little-endian bytes at any alignment. */
 export type Halves = Uint16Array | Uint8Array;
 
@@ -71,20 +74,20 @@ export interface Kernels {
   /** Range of all of x. */
   range(x: Floats): Extremes;
   /** Range of each row of x[rows, cols]. */
-  rangeRows(x: Floats, rows: number, cols: number): ChannelExtremes;
+  rangeRows(x: FloatInput, rows: number, cols: number): ChannelExtremes;
   /** Range of each column of x[rows, cols]. */
-  rangeColumns(x: Floats, rows: number, cols: number): ChannelExtremes;
+  rangeColumns(x: FloatInput, rows: number, cols: number): ChannelExtremes;
   /**
    * q = clamp(round(x / scale) + zeroPoint, qmin, qmax) with ties to even, as ONNX QuantizeLinear; one scale a row. Bytes
    * are uint8 or the two's complement of int8. NaN becomes qmin: look at the range first.
    */
-  quantizeRows(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array;
+  quantizeRows(x: FloatInput, rows: number, cols: number, spec: AffineSpec): Uint8Array;
   /** The same with one scale a column. */
-  quantizeColumns(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array;
+  quantizeColumns(x: FloatInput, rows: number, cols: number, spec: AffineSpec): Uint8Array;
   /** What a trial quantization of each row would cost. */
-  errorRows(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors;
+  errorRows(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors;
   /** The same of each column. */
-  errorColumns(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors;
+  errorColumns(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors;
   /** Sums over x and y of equal length. */
   products(x: Floats, y: Floats): Products;
   /**
@@ -103,10 +106,10 @@ export interface Kernels {
    */
   histogram(x: Floats, exponent: number, positive: Float64Array, negative: Float64Array): number;
   /**
-   * Blockwise 2, 4 or 8 bit weights. A reader is read once, from start to end, straight into the kernels' memory. When the
-   * signal of the result is NaN, x holds NaN or infinite values, and the result is worth nothing.
+   * Blockwise 2, 4 or 8 bit weights. When the signal of the result is NaN, x holds NaN or infinite values, and the result is
+   * worth nothing.
    */
-  quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks;
+  quantizeBlocks(x: FloatInput, spec: BlockSpec): Blocks;
 }
 
 /** The bytes of `x`, sharing memory. */
@@ -115,21 +118,14 @@ export function bytesOf(x: Floats | Halves): Uint8Array {
 }
 
 /**
- * The bytes of `x`, which must hold `count` values.
- * @throws PareError `bad-option` when it does not.
+ * A reader of the `count` values of `x`.
+ * @throws PareError `bad-option` when it holds another number of values.
  */
-export function checkedBytes(x: Floats, count: number): Uint8Array {
-  const bytes = bytesOf(x);
-  if (bytes.byteLength === count * 4) return bytes;
-  throw new PareError('bad-option', `${bytes.byteLength} bytes are not ${count} float32 values.`);
-}
-
-/** A reader of `count` values, whatever holds them. */
-export function readerOf(x: Floats | FloatReader, count: number): FloatReader {
+export function readerOf(x: FloatInput, count: number): FloatReader {
+  const length = 'read' in x ? x.length : bytesOf(x).byteLength / 4;
+  if (length !== count)
+    throw new PareError('bad-option', `There are ${length} float32 values where ${count} are needed.`);
   if ('read' in x) return x;
-  const bytes = checkedBytes(x, count);
-  return {
-    length: count,
-    read: (index, target) => target.set(bytes.subarray(index * 4, index * 4 + target.byteLength)),
-  };
+  const bytes = bytesOf(x);
+  return { length, read: (index, target) => target.set(bytes.subarray(index * 4, index * 4 + target.byteLength)) };
 }

@@ -4,7 +4,7 @@ import {
   bytesOf,
   type ChannelExtremes,
   type Extremes,
-  type FloatReader,
+  type FloatInput,
   type Floats,
   type Halves,
   type Kernels,
@@ -50,8 +50,10 @@ export const referenceKernels: Kernels = {
 
 const f = Math.fround;
 
-function floats(x: Floats): Float32Array {
-  return new Float32Array(bytesOf(x).slice().buffer);
+function floats(x: FloatInput): Float32Array {
+  const values = new Float32Array('read' in x ? x.length : bytesOf(x).byteLength / 4);
+  readerOf(x, values.length).read(0, new Uint8Array(values.buffer));
+  return values;
 }
 
 /** The nearest integer, ties to the even one. */
@@ -120,7 +122,7 @@ class Runs {
   }
 }
 
-function errorRows(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors {
+function errorRows(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors {
   const all = floats(x);
   const result = { dd: new Float64Array(rows), ad: new Float64Array(rows), aa: new Float64Array(rows) };
   for (let r = 0; r < rows; r++) {
@@ -147,7 +149,7 @@ function errorRows(x: Floats, rows: number, cols: number, spec: TrialSpec): Tria
   return result;
 }
 
-function errorColumns(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors {
+function errorColumns(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors {
   const all = floats(x);
   const result = { dd: new Float64Array(cols), ad: new Float64Array(cols), aa: new Float64Array(cols) };
   for (let c = 0; c < cols; c++) {
@@ -217,10 +219,9 @@ function fromBits(bits: Halves, convert: (h: number) => number): Float32Array {
   return new Float32Array(out.buffer);
 }
 
-function quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks {
+function quantizeBlocks(x: FloatInput, spec: BlockSpec): Blocks {
   const { rows, cols, axis, size, bits, layout } = spec;
-  const all = new Float32Array(rows * cols);
-  readerOf(x, all.length).read(0, new Uint8Array(all.buffer));
+  const all = floats(x);
   const perRun = blocksPerRun(spec);
   const [runs, length] = axis === 0 ? [cols, rows] : [rows, cols];
   const codes: number[] = [];

@@ -1,13 +1,13 @@
 import { PareError } from '@pare/core';
 import { type BlockSpec, type Blocks, blocksPerRun, candidateRatios } from './blocks.js';
-import { type FloatReader, type Floats, readerOf } from './kernels.js';
+import { type FloatInput, type FloatReader, readerOf } from './kernels.js';
 import type { Arena } from './memory.js';
 
 /** Bytes of x that lie in the arena at once. */
 const STRIP = 1 << 20;
 
 /** `Kernels.quantizeBlocks` in WebAssembly. */
-export function quantizeBlocks(arena: Arena, x: Floats | FloatReader, spec: BlockSpec): Blocks {
+export function quantizeBlocks(arena: Arena, x: FloatInput, spec: BlockSpec): Blocks {
   const reader = readerOf(x, spec.rows * spec.cols);
   if (spec.size % 16 !== 0 || spec.size <= 0) {
     throw new PareError('bad-option', `Block size ${spec.size} is not a multiple of 16.`);

@@ -3,13 +3,14 @@ import {
   type AffineSpec,
   bytesOf,
   type ChannelExtremes,
-  checkedBytes,
   type Extremes,
+  type FloatInput,
   type FloatReader,
   type Floats,
   type Halves,
   type Kernels,
   type Products,
+  readerOf,
   type TrialErrors,
   type TrialSpec,
 } from './kernels.js';
@@ -51,55 +52,55 @@ class WasmKernels implements Kernels {
     return { min: all.min[0] as number, max: all.max[0] as number, nan: all.nan, inf: all.inf };
   }
 
-  rangeRows(x: Floats, rows: number, cols: number): ChannelExtremes {
+  rangeRows(x: FloatInput, rows: number, cols: number): ChannelExtremes {
     const arena = this.#start();
     const ranges = new RangeState(arena, rows);
-    eachRowPiece(checkedBytes(x, rows * cols), arena, rows, cols, (at, row, count, length) => {
+    eachRowPiece(readerOf(x, rows * cols), arena, rows, cols, (at, row, count, length) => {
       this.#wasm.rangeRows(at, count, length, ranges.min + row * 4, ranges.max + row * 4, ranges.counts);
     });
     return ranges.result();
   }
 
-  rangeColumns(x: Floats, rows: number, cols: number): ChannelExtremes {
+  rangeColumns(x: FloatInput, rows: number, cols: number): ChannelExtremes {
     const arena = this.#start();
     const ranges = new RangeState(arena, cols);
-    eachRows(checkedBytes(x, rows * cols), arena, rows, cols, 1, (at, _row, count) => {
+    eachRows(readerOf(x, rows * cols), arena, rows, cols, 1, (at, _row, count) => {
       this.#wasm.rangeColumns(at, count, cols, ranges.min, ranges.max, ranges.counts);
     });
     return ranges.result();
   }
 
-  quantizeRows(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array {
+  quantizeRows(x: FloatInput, rows: number, cols: number, spec: AffineSpec): Uint8Array {
     const arena = this.#start();
     const scale = arena.put(spec.scale);
     const zero = arena.put(spec.zeroPoint);
     const out = new Uint8Array(rows * cols);
     const made = arena.take(PIECE);
-    eachRowPiece(checkedBytes(x, out.length), arena, rows, cols, (at, row, count, length, offset) => {
+    eachRowPiece(readerOf(x, out.length), arena, rows, cols, (at, row, count, length, offset) => {
       this.#wasm.quantizeRows(at, count, length, scale + row * 4, zero + row * 4, spec.qmin, spec.qmax, made);
       out.set(arena.bytes.subarray(made, made + count * length), offset);
     });
     return out;
   }
 
-  quantizeColumns(x: Floats, rows: number, cols: number, spec: AffineSpec): Uint8Array {
+  quantizeColumns(x: FloatInput, rows: number, cols: number, spec: AffineSpec): Uint8Array {
     const arena = this.#start();
     const scale = arena.put(spec.scale);
     const zero = arena.put(spec.zeroPoint);
     const out = new Uint8Array(rows * cols);
     const made = arena.take(Math.max(PIECE, cols));
-    eachRows(checkedBytes(x, out.length), arena, rows, cols, 1, (at, row, count) => {
+    eachRows(readerOf(x, out.length), arena, rows, cols, 1, (at, row, count) => {
       this.#wasm.quantizeColumns(at, count, cols, scale, zero, spec.qmin, spec.qmax, made);
       out.set(arena.bytes.subarray(made, made + count * cols), row * cols);
     });
     return out;
   }
 
-  errorRows(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors {
+  errorRows(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors {
     const arena = this.#start();
     const { inverse, lo, hi } = putTrial(arena, spec);
     const sums = arena.zeros(rows * 96);
-    eachRowPiece(checkedBytes(x, rows * cols), arena, rows, cols, (at, row, count, length) => {
+    eachRowPiece(readerOf(x, rows * cols), arena, rows, cols, (at, row, count, length) => {
       this.#wasm.errorRows(at, count, length, inverse + row * 4, lo + row * 4, hi + row * 4, sums + row * 96);
     });
     const lanes = arena.get(sums, new Float64Array(rows * 12));
@@ -112,11 +113,11 @@ class WasmKernels implements Kernels {
     return errors;
   }
 
-  errorColumns(x: Floats, rows: number, cols: number, spec: TrialSpec): TrialErrors {
+  errorColumns(x: FloatInput, rows: number, cols: number, spec: TrialSpec): TrialErrors {
     const arena = this.#start();
     const { inverse, lo, hi } = putTrial(arena, spec);
     const sums = arena.zeros(cols * 24);
-    eachRows(checkedBytes(x, rows * cols), arena, rows, cols, 64, (at, _row, count) => {
+    eachRows(readerOf(x, rows * cols), arena, rows, cols, 64, (at, _row, count) => {
       this.#wasm.errorColumns(at, count, cols, inverse, lo, hi, sums);
     });
     const errors = emptyErrors(cols);
@@ -128,7 +129,7 @@ class WasmKernels implements Kernels {
 
   products(x: Floats, y: Floats): Products {
     const a = bytesOf(x);
-    const b = checkedBytes(y, a.byteLength / 4);
+    const b = bytesOf(y);
     const arena = this.#start();
     const sums = arena.zeros(96);
     const x0 = arena.take(PIECE * 4);
@@ -216,7 +217,7 @@ class WasmKernels implements Kernels {
     return total;
   }
 
-  quantizeBlocks(x: Floats | FloatReader, spec: BlockSpec): Blocks {
+  quantizeBlocks(x: FloatInput, spec: BlockSpec): Blocks {
     return quantizeBlocks(this.#start(), x, spec);
   }
 
@@ -231,13 +232,13 @@ class WasmKernels implements Kernels {
  * `count` rows of `length` elements, from element `offset` on.
  */
 function eachRowPiece(
-  bytes: Uint8Array,
+  x: FloatReader,
   arena: Arena,
   rows: number,
   cols: number,
   kernel: (at: number, row: number, count: number, length: number, offset: number) => void,
 ): void {
-  const at = arena.take(Math.min(PIECE * 4, bytes.byteLength));
+  const at = arena.take(Math.min(PIECE, x.length) * 4);
   const length = Math.min(cols, PIECE);
   const step = Math.max(1, Math.floor(PIECE / Math.max(1, cols)));
   for (let row = 0; row < rows; row += step) {
@@ -245,7 +246,7 @@ function eachRowPiece(
     for (let col = 0; col < cols; col += length) {
       const offset = row * cols + col;
       const n = Math.min(length, cols - col);
-      arena.bytes.set(bytes.subarray(offset * 4, (offset + count * n) * 4), at);
+      x.read(offset, arena.bytes.subarray(at, at + count * n * 4));
       kernel(at, row, count, n, offset);
     }
   }
@@ -253,7 +254,7 @@ function eachRowPiece(
 
 /** Passes x[rows, cols] through the arena in pieces of whole rows, as many as fit but always a multiple of `multiple`. */
 function eachRows(
-  bytes: Uint8Array,
+  x: FloatReader,
   arena: Arena,
   rows: number,
   cols: number,
@@ -264,7 +265,7 @@ function eachRows(
   const at = arena.take(Math.min(step, rows) * cols * 4);
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row);
-    arena.bytes.set(bytes.subarray(row * cols * 4, (row + count) * cols * 4), at);
+    x.read(row * cols, arena.bytes.subarray(at, at + count * cols * 4));
     kernel(at, row, count);
   }
 }

@@ -1,5 +1,5 @@
 import { PareError } from '@pare/core';
-import type { AffineSpec, ChannelExtremes, Floats, Kernels, TrialErrors } from '../kernels/index.js';
+import type { AffineSpec, ChannelExtremes, FloatInput, Kernels, TrialErrors } from '../kernels/index.js';
 import { affineParameters, type QuantizationTarget } from './params.js';
 
 /** A tensor seen as [outer, channels, inner]: one scale a channel. */
@@ -23,7 +23,7 @@ export function channelLayout(dims: readonly number[], axis: number | null): Cha
 /** Smallest and largest finite value of each channel, and how many values were not finite. */
 export function channelExtremes(
   kernels: Kernels,
-  x: Floats,
+  x: FloatInput,
   { outer, channels, inner }: ChannelLayout,
 ): ChannelExtremes {
   if (inner === 1) return kernels.rangeColumns(x, outer, channels);
@@ -50,7 +50,7 @@ export function channelExtremes(
  */
 export function weightParameters(
   kernels: Kernels,
-  x: Floats,
+  x: FloatInput,
   layout: ChannelLayout,
   target: QuantizationTarget,
   options: { readonly search?: boolean; readonly extremes?: ChannelExtremes } = {},
@@ -69,7 +69,7 @@ export function weightParameters(
 }
 
 /** The integers of a weight: uint8 bytes, or the two's complement of int8, in the order of `x`. */
-export function quantizeWeight(kernels: Kernels, x: Floats, layout: ChannelLayout, spec: AffineSpec): Uint8Array {
+export function quantizeWeight(kernels: Kernels, x: FloatInput, layout: ChannelLayout, spec: AffineSpec): Uint8Array {
   const { outer, channels, inner } = layout;
   if (inner === 1) return kernels.quantizeColumns(x, outer, channels, spec);
   return kernels.quantizeRows(x, outer * channels, inner, {
@@ -83,7 +83,7 @@ export function quantizeWeight(kernels: Kernels, x: Floats, layout: ChannelLayou
 const COARSE = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.42, 0.35, 0.29, 0.24, 0.2, 0.16, 0.13, 0.1];
 const FINE = [1.06, 0.94, 1.03, 0.97, 1.015, 0.985];
 
-function searchScales(kernels: Kernels, x: Floats, layout: ChannelLayout, full: AffineSpec): Float32Array {
+function searchScales(kernels: Kernels, x: FloatInput, layout: ChannelLayout, full: AffineSpec): Float32Array {
   const { channels } = layout;
   const ratio = new Float32Array(channels).fill(1);
   const error = new Float64Array(channels).fill(Number.POSITIVE_INFINITY);
@@ -122,7 +122,7 @@ function searchScales(kernels: Kernels, x: Floats, layout: ChannelLayout, full: 
 /** The sums of Kernels.errorRows for each channel of a weight. */
 function trialErrors(
   kernels: Kernels,
-  x: Floats,
+  x: FloatInput,
   { outer, channels, inner }: ChannelLayout,
   spec: AffineSpec,
 ): TrialErrors {
@@ -142,7 +142,7 @@ function trialErrors(
 }
 
 /** Signal-to-quantization-noise ratio of a weight under `spec`, in decibels; Infinity when nothing is lost. */
-export function weightSqnr(kernels: Kernels, x: Floats, layout: ChannelLayout, spec: AffineSpec): number {
+export function weightSqnr(kernels: Kernels, x: FloatInput, layout: ChannelLayout, spec: AffineSpec): number {
   const { dd, ad, aa } = trialErrors(kernels, x, layout, spec);
   let noise = 0;
   let signal = 0;

@@ -1,5 +1,5 @@
 import { byteLength, type DType, elementCount, PareError, Tensor } from '@pare/core';
-import { type FloatReader, type Floats, kernels } from '../../kernels/index.js';
+import { type FloatInput, kernels } from '../../kernels/index.js';
 
 /** Type of a tensor to be computed. */
 export interface PartType {
@@ -55,24 +55,19 @@ export function lazyParts(types: Parts<PartType>, compute: () => Promise<Parts<U
 export type WeightType = 'float32' | 'float16';
 
 /** The values of a weight as float32; where they lie in a file that can be read at once, they stay there until then. */
-export async function openWeight(tensor: Tensor): Promise<Floats | FloatReader> {
+export async function openWeight(tensor: Tensor): Promise<FloatInput> {
   const { data } = tensor;
   if (tensor.dtype === 'float32' && data.kind === 'reference' && data.source.readSync) {
     const { source, offset } = data;
     return { length: tensor.size, read: (index, target) => source.readSync?.(offset + index * 4, target) };
   }
-  return loadWeight(tensor);
-}
-
-/** The values of a weight as float32. */
-export async function loadWeight(tensor: Tensor): Promise<Floats> {
   const bytes = await tensor.load();
   return tensor.dtype === 'float16' ? kernels().fromFloat16(bytes) : bytes;
 }
 
 /** Throws the error of a weight that holds NaN or infinite values: no scale would fit them. */
 export async function refuseNonFinite(tensor: Tensor, name: string): Promise<never> {
-  const { nan, inf } = kernels().range(await loadWeight(tensor));
+  const { nan, inf } = kernels().rangeRows(await openWeight(tensor), 1, tensor.size);
   throw new PareError(
     'bad-model',
     `Weight "${name}" holds ${nan} NaN and ${inf} infinite values and cannot be quantized; exclude the nodes that read it.`,

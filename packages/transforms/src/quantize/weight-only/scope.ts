@@ -2,15 +2,7 @@ import { type DType, elementCount, type Graph, type Model, type Node, type Tenso
 import { type BlockSpec, blocksPerRun, kernels, packZeroPoints } from '../../kernels/index.js';
 import { type ConstantSource, constantSource, removeDeadConstant } from '../constant-source.js';
 import { channelExtremes, channelLayout, quantizeWeight, weightParameters } from '../weights.js';
-import {
-  lazyParts,
-  loadWeight,
-  openWeight,
-  type Parts,
-  refuseNonFinite,
-  scaleBytes,
-  type WeightType,
-} from './lazy-parts.js';
+import { lazyParts, openWeight, type Parts, refuseNonFinite, scaleBytes, type WeightType } from './lazy-parts.js';
 
 /** How weights are written down. */
 export interface WeightFormat {
@@ -144,7 +136,7 @@ export function storeChannels(weight: FloatWeight, format: WeightFormat, axis: n
   const target = symmetric ? { qmin: -127, qmax: 127, symmetric } : { qmin: 0, qmax: 255, symmetric };
   const name = root.name;
   const parts = lazyParts(types, async () => {
-    const values = await loadWeight(tensor);
+    const values = await openWeight(tensor);
     const extremes = channelExtremes(kernels(), values, layout);
     if (extremes.nan + extremes.inf > 0) await refuseNonFinite(tensor, name);
     const spec = weightParameters(kernels(), values, layout, target, { extremes });

@@ -1,7 +1,7 @@
 import { type DType, inferTypes, type Model, type Node } from '@pare/core';
-import { constantSource } from '@pare/transforms';
 import { nodeCpu } from './node-cpu.js';
 import type { Target, TargetName } from './profile.js';
+import { quantizedProblem } from './quantized.js';
 import { webWasm, webWebgpu } from './web.js';
 
 /** An operator of a model that a target has no kernel for. */
@@ -60,12 +60,8 @@ function whyNot(node: Node, dtypes: readonly (DType | undefined)[], target: Targ
   const operator = node.domain ? `${node.domain}.${node.opType}` : node.opType;
   if (!target.operators.has(operator)) return `There is no kernel for ${operator}: ${target.otherwise}.`;
   if (dtypes.includes('bfloat16') && !MOVES.test(node.opType)) return `There is no bfloat16 kernel for ${operator}.`;
-  if (node.is('ConvInteger') && (constantSource(node.inputs[3])?.tensor.size ?? 1) > 1) {
-    return 'ConvInteger takes one zero point for the whole weight, not one a channel: it fails when it runs.';
-  }
-  const signedByUnsigned =
-    /^QLinear(?:Conv|MatMul)$/u.test(node.opType) && dtypes[0] === 'int8' && dtypes[3] === 'uint8';
-  if (signedByUnsigned) return `${operator} has no kernel for int8 activations with uint8 weights.`;
+  const quantized = quantizedProblem(operator, node, dtypes, target.name === 'web-webgpu' ? 'webgpu' : 'cpu');
+  if (quantized) return quantized;
   if (target.name === 'web-webgpu' && dtypes.some((d) => d === 'float64')) {
     return `WebGPU has no float64: ${target.otherwise}.`;
   }

@@ -57,10 +57,11 @@ function observed(model: Model, names: readonly string[]): Model {
   const copy = model.clone();
   const { graph } = copy;
   const one = graph.addInitializer('pare_one', Tensor.of('int64', [1], [1]));
-  const parts = names.flatMap((name) =>
+  const parts = names.flatMap((name, i) =>
     ['ReduceMin', 'ReduceMax'].map((op) => {
-      const extreme = graph.addNode(op, [graph.value(name) as Value], { attributes: { keepdims: 0 } }).output;
-      return graph.addNode('Reshape', [extreme, one]).output;
+      const outputs = [graph.freshName(`pare_${op}_${i}`)];
+      const extreme = graph.addNode(op, [graph.value(name) as Value], { attributes: { keepdims: 0 }, outputs }).output;
+      return graph.addNode('Reshape', [extreme, one], { outputs: [graph.freshName(`pare_${op}_${i}_flat`)] }).output;
     }),
   );
   const ranges = graph.addNode('Concat', parts, { attributes: { axis: 0 }, outputs: [RANGES] }).output;

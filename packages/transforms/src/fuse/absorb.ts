@@ -169,7 +169,8 @@ const absorbBefore: Rule = (node, scope) => {
   const what = `${affine.node.label} and ${node.label}`;
   if (!hasOneUse(input)) return undefined;
   if (affine.hasShift && absorber.bias === null) {
-    return new Refusal(`${what} were not fused: the border that ${node.opType} adds would have to be shifted too.`);
+    if (node.opType !== 'Conv') return undefined;
+    return new Refusal(`${what} were not fused: the border that Conv adds would have to be shifted too.`);
   }
   if (weightValue.uses.size > 1 && weight.byteLength > COPIED_BYTES) {
     return new Refusal(`${what} were not fused: others share the weight.`);

@@ -5,7 +5,7 @@ import { type Pass, type Report, wholePass } from './rewrite.js';
 
 /**
  * What is computed twice from the same values is computed once. Subgraphs reuse what the graphs around them computed
- * before them. Random operators and those with subgraphs are left alone.
+ * before them. Random operators, those with subgraphs, and dequantization are left alone.
  */
 export function eliminateCommonSubexpressions(): Pass {
   return wholePass('eliminate-common-subexpressions', ({ model }, report) => {
@@ -47,7 +47,8 @@ function mergeInto(twin: Node, node: Node): boolean {
 
 /** Equal for nodes that compute the same; undefined for those that must not be merged. */
 function keyOf(node: Node, idOf: Identify): string | undefined {
-  if (!isDeterministic(node)) return undefined;
+  // Runtimes look for one DequantizeLinear at each operator that they can run in integers.
+  if (!isDeterministic(node) || node.opType === 'DequantizeLinear') return undefined;
   const parts = [node.domain, node.opType, node.overload, ...node.inputs.map((v) => (v ? idOf(v) : ''))];
   for (const name of [...node.attributes.keys()].sort()) {
     const text = attributeText(node.attributes.get(name) as Attribute, idOf);

@@ -1,6 +1,7 @@
 import {
   inferTypes,
   type Model,
+  PareError,
   type Transform,
   type TransformContext,
   type TransformResult,
@@ -46,6 +47,19 @@ export interface SimplifyOptions extends FixedShapes {
 /** More rounds than any model needs: a guard against passes that undo each other. */
 const MAX_ROUNDS = 50;
 
+/** What most models need, for progress. */
+const USUAL_ROUNDS = 4;
+
+/** Before this opset operators mean other things: broadcasting had to be asked for. */
+const FIRST_OPSET = 7;
+const ANY_OPSET: ReadonlySet<string> = new Set([
+  'constants-to-initializers',
+  'eliminate-common-subexpressions',
+  'eliminate-dead-code',
+  'initializers-out-of-inputs',
+  'share-initializers',
+]);
+
 /** The passes of `simplify`, in the order of a round. */
 export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
   return [
@@ -83,8 +97,18 @@ export function simplify(options: SimplifyOptions = {}): Transform {
   return { name: 'simplify', apply: (model, context) => apply(model, options, context) };
 }
 
+/** @throws PareError `bad-option` for a name that no pass has. */
+function skippedPasses(options: SimplifyOptions): Set<string> {
+  const names = simplifyPasses(options).map((pass) => pass.name);
+  for (const name of options.skip ?? []) {
+    if (names.includes(name)) continue;
+    throw new PareError('bad-option', `There is no pass "${name}" to skip; there are ${names.join(', ')}.`);
+  }
+  return new Set(options.skip);
+}
+
 async function apply(model: Model, options: SimplifyOptions, context: TransformContext): Promise<TransformResult> {
-  const skipped = new Set(options.skip);
+  const skipped = skippedPasses(options);
   const notes: string[] = [];
   let changed = 0;
   const once = [fixShapes(options), ...(options.inlineFunctions ? [inlineFunctions()] : [])];
@@ -94,19 +118,26 @@ async function apply(model: Model, options: SimplifyOptions, context: TransformC
     notes.push(...result.notes, ...result.refusals);
   }
   topologicalSort(model.graph);
-  const passes = simplifyPasses(options).filter((pass) => !skipped.has(pass.name));
+  const isOld = model.opset < FIRST_OPSET;
+  if (isOld)
+    notes.push(`The model is opset ${model.opset}; before ${FIRST_OPSET} only what is unused or doubled is removed.`);
+  const passes = simplifyPasses(options).filter(({ name }) => !skipped.has(name) && (!isOld || ANY_OPSET.has(name)));
   let refusals = new Set<string>();
   for (let round = 0; round < MAX_ROUNDS; round++) {
     let found = 0;
     refusals = new Set();
     const knowledge = learn(model);
-    for (const pass of passes) {
+    for (const [i, pass] of passes.entries()) {
       throwIfAborted(context.signal);
       const result = await pass.apply(model, { ...context, knowledge });
       found += result.changed;
       notes.push(...result.notes);
       for (const refusal of result.refusals) refusals.add(refusal);
-      context.onProgress?.('simplify', round, MAX_ROUNDS);
+      context.onProgress?.(
+        'simplify',
+        round * passes.length + i + 1,
+        Math.max(round + 1, USUAL_ROUNDS) * passes.length,
+      );
     }
     changed += found;
     if (found === 0) break;

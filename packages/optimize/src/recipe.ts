@@ -1,11 +1,15 @@
-import { type Feeds, type Model, PareError, type Transform, type TransformContext } from '@pare/core';
+import type { Feeds, Model, Transform, TransformContext } from '@pare/core';
 import {
   type Float16Options,
   float16,
   type NodePattern,
   type QuantizeDynamicOptions,
+  type QuantizeStaticOptions,
+  type QuantizeStaticOptions,
   type QuantizeWeightsOptions,
   quantizeDynamic,
+  quantizeStatic,
+  quantizeStatic,
   quantizeWeights,
   type UpgradeOpsetOptions,
   upgradeOpset,
@@ -43,9 +47,12 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
   'upgrade-opset': (options) => upgradeOpset(options as unknown as UpgradeOpsetOptions),
   float16: (options, { calibration }) => float16({ ...(options as Float16Options), samples: calibration?.() }),
   'quantize-dynamic': (options) => quantizeDynamic(options as QuantizeDynamicOptions),
-  'quantize-static': () => {
-    throw new PareError('unsupported', 'Static quantization is not there yet.');
-  },
+  'quantize-static': (options, { calibration }) =>
+    quantizeStatic({
+      ...(options as QuantizeStaticOptions),
+      // Iterable as often as needed: choosing the best method takes a second pass.
+      samples: calibration && { [Symbol.asyncIterator]: () => calibration()[Symbol.asyncIterator]() },
+    }),
   'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
 };
 

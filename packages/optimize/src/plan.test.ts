@@ -32,7 +32,8 @@ const options = (p: Plan, name: string) => p.recipes.find((r) => r.name === name
 describe('planRecipes', () => {
   it('on a CPU: static integers for convolutions, no dynamic ones', async () => {
     const p = await plan(convolutional(), 'node-cpu', 'x64-vnni');
-    expect(names(p)).toEqual(['fp32', 'fp16', 'int8', 'int8-weights', 'int4-weights']);
+    expect(names(p)).toEqual(['fp32', 'fp16', 'int8', 'int8-weights']);
+    expect(reason(p, 'int4-weights')).toMatch(/^Only 3% of its weights .* 4-bit form\.$/);
     expect(reason(p, 'int8-dynamic')).toMatch(/^Only 3% of its weights are in matrix products/);
   });
 

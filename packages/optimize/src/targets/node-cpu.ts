@@ -1,7 +1,7 @@
 import type { CpuFlavour } from './detect.js';
 import { CPU_OPERATORS } from './operators.js';
 import type { IntegerArithmetic, Target, VariantRule } from './profile.js';
-import { mostlyConvolution, noLayers, noProducts } from './refusals.js';
+import { fewProducts, mostlyConvolution, noLayers, noProducts } from './refusals.js';
 
 /*
  * ONNX Runtime 1.30, CPU provider, native. Latencies relative to float32 were measured on x64 AVX2 without VNNI with one
@@ -95,7 +95,7 @@ function variantsFor(flavour: Flavour): Target['variants'] {
       aim: 'size',
       why: 'an eighth of the bytes in matrix products; as fast as float with many rows, up to three times as fast with one',
       options: { accuracyLevel: 4 },
-      refuse: noProducts,
+      refuse: fewProducts,
     },
   };
 }

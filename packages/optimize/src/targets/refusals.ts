@@ -10,6 +10,13 @@ const WORTH = 0.25;
 export const noProducts = (facts: ModelFacts): string | undefined =>
   facts.productBytes === 0 ? 'it has no matrix product with a constant weight' : undefined;
 
+/** Blocks of 4-bit weights exist for products and lookups alone. */
+export const fewProducts = (facts: ModelFacts): string | undefined =>
+  noProducts(facts) ??
+  (facts.productBytes < facts.weightBytes / 10
+    ? `only ${percent(facts.productBytes, facts.weightBytes)} of its weights are in matrix products and lookups, which alone have a 4-bit form`
+    : undefined);
+
 export const noLayers = (facts: ModelFacts): string | undefined =>
   facts.convolutionBytes + facts.productBytes === 0
     ? 'it has no convolution and no matrix product with a constant weight'

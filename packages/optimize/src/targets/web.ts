@@ -1,6 +1,6 @@
 import { CPU_OPERATORS, WEBGPU_OPERATORS } from './operators.js';
 import type { Target } from './profile.js';
-import { fewRows, mostlyConvolution, noLayers, noProducts } from './refusals.js';
+import { fewProducts, fewRows, mostlyConvolution, noLayers, noProducts } from './refusals.js';
 
 /*
  * ONNX Runtime Web 1.30. Times on WASM are relative to float32 in Chromium with one thread, x64 AVX2: MobileNetV2 and a
@@ -66,7 +66,7 @@ export const webWebgpu: Target = {
       aim: 'speed',
       why: 'an eighth of the bytes; products that wait for memory get faster (MatMulNBits, GatherBlockQuantized)',
       options: { format: 'matmulnbits', blockSize: 32 },
-      refuse: noProducts,
+      refuse: fewProducts,
     },
   },
   operators: WEBGPU_OPERATORS,

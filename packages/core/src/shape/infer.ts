@@ -2,7 +2,8 @@ import { type Attribute, toAttribute } from '../ir/attribute.js';
 import type { Graph } from '../ir/graph.js';
 import type { Model, ModelFunction } from '../ir/model.js';
 import type { Node } from '../ir/node.js';
-import { type Dim, type Shape, tensorType, type ValueType } from '../ir/type.js';
+import { elementCount } from '../ir/tensor.js';
+import { type Dim, isTensorType, type Shape, staticShape, tensorType, type ValueType } from '../ir/type.js';
 import type { Value } from '../ir/value.js';
 import { annotation } from './annotate.js';
 import { canonicalDim, substituteDim } from './dim.js';
@@ -150,7 +151,7 @@ class Walk implements Inference {
     const merged = mergeType(result?.type, declared, this.#fresh, (problem) => {
       if (this.problems.length < 1000) this.problems.push(`Value "${value.name}" ${problem}.`);
     });
-    return { type: nameUnknown(merged, this.#fresh), values: result?.values };
+    return { type: nameUnknown(merged, this.#fresh), values: fitting(result?.values, merged) };
   }
 
   #outputs(node: Node, inputs: readonly (Known | undefined)[], frame: Frame): readonly (Known | undefined)[] {
@@ -214,4 +215,10 @@ class Walk implements Inference {
       };
     });
   }
+}
+
+/** `values` when their number is that of the elements of `type`. */
+function fitting(values: readonly Dim[] | undefined, type: ValueType | undefined): readonly Dim[] | undefined {
+  const shape = isTensorType(type) ? staticShape(type.shape) : undefined;
+  return shape && values?.length === elementCount(shape) ? values : undefined;
 }

@@ -74,11 +74,17 @@ function mergeShape(
   return shape;
 }
 
-/** `type` with a fresh name for each unknown dimension. Elements of a sequence may differ, so theirs stay unknown. */
+/**
+ * `type` with a fresh name for each dimension that is unknown, or that is no length, as an invalid model may give. Elements
+ * of a sequence may differ, so theirs stay unknown.
+ */
 export function nameUnknown(type: ValueType | undefined, fresh: FreshDims): ValueType | undefined {
-  if (!isTensorType(type) || !type.shape?.includes(null)) return type;
-  return { ...type, shape: type.shape.map((d) => d ?? fresh.make()) };
+  if (!isTensorType(type) || !type.shape || type.shape.every(isLength)) return type;
+  return { ...type, shape: type.shape.map((d) => (isLength(d) ? d : fresh.make())) };
 }
+
+const isLength = (dim: Dim): boolean =>
+  typeof dim === 'string' || (typeof dim === 'number' && dim >= 0 && Number.isSafeInteger(dim));
 
 /** `type` without what it says of shapes. */
 export function forgetShape(type: ValueType | undefined): ValueType | undefined {

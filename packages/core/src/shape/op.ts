@@ -149,7 +149,7 @@ export function tensor(dtype: DType | undefined, shape?: Shape, values?: readonl
 }
 
 /** `rank` unknown dimensions. */
-export const unknownShape = (rank: number): Shape => new Array<Dim>(rank).fill(null);
+export const unknownShape = (rank: number): Shape => new Array<Dim>(Math.max(0, rank)).fill(null);
 
 /** `axis` counted from the front; undefined when it is out of range. */
 export function normalizeAxis(axis: number, rank: number): number | undefined {

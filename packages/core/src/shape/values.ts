@@ -32,13 +32,20 @@ export function tensorValues(tensor: Tensor): readonly number[] | undefined {
   return tensor.size <= MAX_VALUES ? tensor.numbers() : undefined;
 }
 
+/** `shape` when all of it is known and its elements are few enough to be followed. */
+export function smallShape(shape: Shape | undefined): number[] | undefined {
+  const dims = staticShape(shape);
+  return dims?.every((d) => d >= 0) && elementCount(dims) <= MAX_VALUES ? dims : undefined;
+}
+
 /** `fn` of each element. */
 export function mapValues(input: Known | undefined, fn: (a: Dim) => Dim): Dim[] | undefined {
   return input?.values?.map(fn);
 }
 
 /** Where in the elements of a tensor of shape `from` each element of its broadcast to `to` comes from, row-major. */
-export function broadcastIndices(from: readonly number[], to: readonly number[]): number[] {
+function broadcastIndices(from: readonly number[], to: readonly number[]): number[] {
+  if (to.includes(0)) return [];
   const skip = to.length - from.length;
   let indices = [0];
   for (const [axis, length] of to.entries()) {
@@ -49,11 +56,12 @@ export function broadcastIndices(from: readonly number[], to: readonly number[])
 }
 
 /** The elements of `known` broadcast to `shape`. */
-export function broadcastValues(known: Known | undefined, shape: readonly number[]): Dim[] | undefined {
-  const from = known?.type?.kind === 'tensor' ? staticShape(known.type.shape) : undefined;
+export function broadcastValues(known: Known | undefined, shape: Shape | undefined): Dim[] | undefined {
+  const from = known?.type?.kind === 'tensor' ? smallShape(known.type.shape) : undefined;
+  const to = smallShape(shape);
   const values = known?.values;
-  if (!values || !from || elementCount(shape) > MAX_VALUES || from.length > shape.length) return undefined;
-  return broadcastIndices(from, shape).map((i) => values[i] ?? null);
+  if (!values || !from || !to || from.length > to.length) return undefined;
+  return broadcastIndices(from, to).map((i) => values[i] ?? null);
 }
 
 /** `fn` of the elements of several inputs, broadcast to `shape`. */
@@ -62,9 +70,9 @@ export function zipValues(
   shape: Shape | undefined,
   fn: (...elements: Dim[]) => Dim,
 ): Dim[] | undefined {
-  const to = staticShape(shape);
+  const to = smallShape(shape);
   // A partly known result is worth having, but not one of which nothing is known.
-  if (!to || elementCount(to) > MAX_VALUES || inputs.every((i) => !i?.values)) return undefined;
+  if (!to || inputs.every((i) => !i?.values)) return undefined;
   const columns = inputs.map((input) => broadcastValues(input, to));
   return Array.from({ length: elementCount(to) }, (_, i) => fn(...columns.map((c) => c?.[i] ?? null)));
 }

@@ -1,10 +1,10 @@
 import { type DType, dtypeOfCode } from '../../dtype.js';
 import type { Tensor } from '../../ir/tensor.js';
 import { elementCount } from '../../ir/tensor.js';
-import { type Dim, staticShape } from '../../ir/type.js';
+import type { Dim } from '../../ir/type.js';
 import { addDim, ceilDivDim, maxDim, mulDim, productDim, subDim } from '../dim.js';
 import { type Known, MAX_VALUES, type Rule, type RuleTable, tensor } from '../op.js';
-import { tensorValues } from '../values.js';
+import { smallShape, tensorValues } from '../values.js';
 import { shapeInput } from './reshape.js';
 
 /** What is known of a constant. */
@@ -31,10 +31,9 @@ const constant: Rule = (op) => {
 const constantOfShape: Rule = (op) => {
   const value = op.tensor('value');
   const shape = shapeInput(op, 0);
-  const fixed = staticShape(shape);
+  const small = smallShape(shape);
   const fill = value ? (value.scalar() ?? null) : 0;
-  const size = fixed ? elementCount(fixed) : Infinity;
-  return [tensor(value?.dtype ?? 'float32', shape, size <= MAX_VALUES ? new Array<Dim>(size).fill(fill) : undefined)];
+  return [tensor(value?.dtype ?? 'float32', shape, small && new Array<Dim>(elementCount(small)).fill(fill))];
 };
 
 const shape: Rule = (op) => {

@@ -14,6 +14,7 @@ interface Window {
 
 /** Undefined when an attribute does not have an entry for each of `rank` axes. */
 function windowOf(op: Op, rank: number, kernel: readonly Dim[]): Window | undefined {
+  if (rank < 0) return undefined;
   const ones = new Array<number>(rank).fill(1);
   const autoPad = op.string('auto_pad', 'NOTSET');
   const zeros = new Array<number>(2 * rank).fill(0);

@@ -58,12 +58,11 @@ const reduceWithAxes =
 
 const gatherBlockQuantized: Rule = (op) => {
   const data = op.shape(0);
-  const shape = gatherShape(data, op.shape(1), op.int('gather_axis', 0));
-  if (!data || !shape) return [tensor(op.dtype(2))];
+  if (!data || data.length === 0) return [tensor(op.dtype(2))];
   // Elements of less than 8 bits are packed into bytes along the last axis.
-  const bits = op.int('bits', 4);
-  const packed = op.dtype(0) === 'uint8' ? 8 / bits : op.dtype(0) === undefined ? null : 1;
-  return [tensor(op.dtype(2), withDim(shape, shape.length - 1, mulDim(shape.at(-1) as Dim, packed)))];
+  const perElement = op.dtype(0) === 'uint8' ? 8 / op.int('bits', 4) : op.dtype(0) === undefined ? null : 1;
+  const unpacked = withDim(data, data.length - 1, mulDim(data.at(-1) ?? null, perElement));
+  return [tensor(op.dtype(2), gatherShape(unpacked, op.shape(1), op.int('gather_axis', 0)))];
 };
 
 const convTransposeWithPads: Rule = (op) => {

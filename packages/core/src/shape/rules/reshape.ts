@@ -4,6 +4,7 @@ import { broadcastShapes } from '../broadcast.js';
 import { addDim, floorDivDim, mulDim, productDim } from '../dim.js';
 import {
   type Known,
+  MAX_VALUES,
   normalizeAxes,
   normalizeAxis,
   type Op,
@@ -12,7 +13,7 @@ import {
   tensor,
   unknownShape,
 } from '../op.js';
-import { broadcastValues } from '../values.js';
+import { broadcastValues, smallShape } from '../values.js';
 
 /** Number of elements of a 1-D shape tensor: the rank that it describes. */
 function lengthOf(op: Op, index: number): number | undefined {
@@ -108,8 +109,9 @@ const transpose: Rule = (op) => {
 };
 
 function transposeValues(input: Known | undefined, perm: readonly number[]): readonly Dim[] | undefined {
-  const from = input?.type?.kind === 'tensor' ? staticShape(input.type.shape) : undefined;
+  const from = input?.type?.kind === 'tensor' ? smallShape(input.type.shape) : undefined;
   if (!from || !input?.values || from.length !== perm.length) return undefined;
+  if (input.values.length === 0) return [];
   const strides = from.map((_, axis) => elementCount(from.slice(axis + 1)));
   let indices = [0];
   for (const axis of perm) {
@@ -123,8 +125,7 @@ const expand: Rule = (op) => {
   const input = op.shape(0);
   const target = shapeInput(op, 1);
   const shape = target && broadcastShapes(input, target);
-  const fixed = staticShape(shape);
-  return [tensor(op.dtype(0), shape, fixed && broadcastValues(op.input(0), fixed))];
+  return [tensor(op.dtype(0), shape, broadcastValues(op.input(0), shape))];
 };
 
 const tile: Rule = (op) => {
@@ -139,7 +140,12 @@ const tile: Rule = (op) => {
         : unknownShape(rank);
   const count = repeats?.[0];
   const values = op.values(0);
-  const tiled = input?.length === 1 && values && typeof count === 'number' && count * values.length <= 512;
+  const tiled =
+    input?.length === 1 &&
+    values &&
+    typeof count === 'number' &&
+    count >= 0 &&
+    count * (values.length + 1) <= MAX_VALUES;
   return [tensor(op.dtype(0), shape, tiled ? new Array<readonly Dim[]>(count).fill(values).flat() : undefined)];
 };
 
@@ -193,7 +199,8 @@ function concatValues(op: Op, rank: number): readonly Dim[] | undefined {
   const values: Dim[] = [];
   for (let i = 0; i < op.inputCount; i++) {
     const length = rank === 1 ? op.dim(i, 0) : null;
-    const piece = op.values(i) ?? (typeof length === 'number' && length <= 512 ? unknownShape(length) : undefined);
+    const piece =
+      op.values(i) ?? (typeof length === 'number' && length <= MAX_VALUES ? unknownShape(length) : undefined);
     if (!piece) return undefined;
     values.push(...piece);
   }

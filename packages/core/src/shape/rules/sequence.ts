@@ -14,7 +14,7 @@ function elementOf(op: Op, index: number): ValueType | undefined {
 
 const construct: Rule = (op) => {
   const types = Array.from({ length: op.inputCount }, (_, i) => op.type(i));
-  return [sequence(types.reduce(joinTypes))];
+  return [sequence(types.slice(1).reduce(joinTypes, types[0]))];
 };
 
 const insert: Rule = (op) => {

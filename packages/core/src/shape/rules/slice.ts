@@ -10,6 +10,7 @@ import {
   unknownShape,
   withDim,
 } from '../op.js';
+import { smallShape } from '../values.js';
 import { axesOf, shapeInput } from './reshape.js';
 
 /** A bound beyond this means "to the end": exporters write the greatest int32 or int64. */
@@ -52,7 +53,7 @@ function sliceLength(length: Dim, { start, end, step }: Range): Dim {
   if (!isBackwards(end)) return null;
   if ((start >= END || start === -1) && end <= -END) return ceilDivDim(length, -step);
   if (typeof length !== 'number') return null;
-  return length === 0 ? 0 : indicesOf(length, start, end, step).length;
+  return takenFrom(length, start, end, step).count;
 }
 
 /** ONNX Runtime reads the greatest integer as "to the end" also backwards, where it is the beginning; NumPy does not. */
@@ -64,13 +65,13 @@ function fromFront(index: Dim, length: Dim): Dim {
   return dimBounds(index)[0] >= 0 ? index : clampForward(index, length);
 }
 
-/** The indices that a slice of numbers takes. */
-function indicesOf(length: number, start: number, end: number, step: number): number[] {
+/** The first index that a slice of numbers takes, and how many. */
+function takenFrom(length: number, start: number, end: number, step: number): { first: number; count: number } {
   const clamp = (i: number, least: number, most: number): number =>
     Math.min(Math.max(i < 0 ? i + length : i, least), most);
   const first = step > 0 ? clamp(start, 0, length) : clamp(start, 0, length - 1);
   const last = step > 0 ? clamp(end, 0, length) : clamp(end, -1, length);
-  return Array.from({ length: Math.max(0, Math.ceil((last - first) / step)) }, (_, i) => first + i * step);
+  return { first, count: length === 0 ? 0 : Math.max(0, Math.ceil((last - first) / step)) };
 }
 
 function sliceRanges(op: Op, rank: number): (Range | undefined)[] | undefined {
@@ -107,15 +108,16 @@ const slice: Rule = (op) => {
 /** Contents of a slice. */
 function sliceValues(op: Op, input: Shape, ranges: readonly (Range | undefined)[]): readonly Dim[] | undefined {
   const values = op.values(0);
-  const from = staticShape(input);
+  const from = smallShape(input);
   if (!values || !from) return undefined;
+  if (values.length === 0) return [];
   let offsets = [0];
   for (const [axis, length] of from.entries()) {
     const { start, end, step } = ranges[axis] ?? { start: 0, end: length, step: 1 };
     if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0)
       return undefined;
-    const taken = length === 0 ? [] : indicesOf(length, start, end, step);
-    offsets = offsets.flatMap((offset) => taken.map((i) => offset * length + i));
+    const { first, count } = takenFrom(length, start, end, step);
+    offsets = offsets.flatMap((offset) => Array.from({ length: count }, (_, i) => offset * length + first + i * step));
   }
   return offsets.map((i) => values[i] ?? null);
 }

@@ -72,7 +72,7 @@ const gridSample: Rule = (op) => {
 const affineGrid: Rule = (op) => {
   const count = op.dim(1, 0);
   const size = op.values(1) ?? (typeof count === 'number' ? unknownShape(count) : undefined);
-  return [tensor(op.dtype(0), size && [size[0] as Dim, ...size.slice(2), size.length - 2])];
+  return [tensor(op.dtype(0), size && [size[0] ?? null, ...size.slice(2), size.length - 2])];
 };
 
 const imageDecoder: Rule = (op) => {

@@ -45,7 +45,8 @@ export async function rewriteQdq(model: Model, plan: RewritePlan): Promise<strin
     affines.set(owner, affine);
     return affine;
   };
-  // Weights first: what they multiply is found by what the nodes read now.
+  // All ranges and then the weights are decided by what the nodes read now, before anything moves.
+  for (const owner of new Set(placement.activations.values())) affineOf(owner);
   const notes = await writeWeights(plan, affineOf, writer);
   const readers = activationReaders(placement.nodes);
   for (const [value, owner] of placement.activations) {

@@ -11,6 +11,7 @@ import {
 } from '@pare/core';
 import { upgrade } from '../upgrade-opset.js';
 import { absorbFactors } from './absorb-factors.js';
+import { activeRange } from './active-range.js';
 import { calibrate } from './calibrate.js';
 import type { CalibrationMethod, CalibrationOptions } from './calibration/index.js';
 import type { Calibration } from './calibration-result.js';
@@ -45,7 +46,7 @@ export interface QuantizeStaticOptions extends PlacementOptions, CalibrationOpti
   readonly perChannel?: boolean | undefined;
   /** How weights keep clear of saturating kernels (see SaturationGuard). Default `pairs`, which is safe on every processor. */
   readonly guard?: SaturationGuard | ((node: Node) => SaturationGuard) | undefined;
-  /** Search the weight clip of least squared error for each channel. Default false: at 8 bits spanning is as good. */
+  /** Search the weight clip of least squared error for each channel. Default true. */
   readonly clipSearch?: boolean | undefined;
   /** Take the mean error of rounded weights out of the biases. Default true. */
   readonly biasCorrection?: boolean | undefined;
@@ -163,14 +164,18 @@ async function rewrite(
   options: QuantizeStaticOptions,
   domain: string,
 ): Promise<string[]> {
-  const { activations = 'uint8', symmetric = false, weights = 'int8', perChannel = true, clipSearch = false } = options;
+  const { activations = 'uint8', symmetric = false, weights = 'int8', perChannel = true, clipSearch = true } = options;
   const target = { ...integerRange(activations, { symmetric }), symmetric };
   const notes = await rewriteQdq(model, {
     placement,
     activations,
     symmetric,
     scheme: (placed) => ({ dtype: weights, perChannel, search: clipSearch, guard: guardOf(placed, options) }),
-    range: (owner: Value): RealRange => calibration.range(owner.name, target),
+    range: (owner: Value): RealRange => {
+      const { lo, hi } = calibration.range(owner.name, target);
+      const active = symmetric ? { lo, hi } : activeRange(owner);
+      return { lo: Math.max(lo, active.lo), hi: Math.min(hi, active.hi) };
+    },
     statistics: (value: Value, affine: Affine) => statisticsOf(calibration, value, affine),
     means: (value: Value) =>
       options.biasCorrection === false ? undefined : calibration.channels.get(value.name)?.mean,

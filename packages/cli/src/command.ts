@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '@pare/core';
 import { nodeEngine } from '@pare/core/node';
 import { createProgress, type Progress } from './progress.js';
@@ -12,13 +13,19 @@ export interface CommandContext {
   readonly progress: Progress;
   /** Fires on Ctrl-C. */
   readonly signal: AbortSignal;
+  /** What was typed, ready to be typed again. */
+  readonly commandLine: string;
   /** The engine, started when first asked for and closed after the command. */
   engine(): Engine;
 }
 
+/** After an abort, time for the engine to remove its temporary files, ms; its native call cannot be waited for. */
+const ABORT_MS = 400;
+
 /** Runs `work` with a context and closes what it opened. */
 export async function withContext<T>(
   terminal: Terminal,
+  args: readonly string[],
   signal: AbortSignal,
   work: (context: CommandContext) => Promise<T>,
 ): Promise<T> {
@@ -28,6 +35,7 @@ export async function withContext<T>(
     terminal,
     progress,
     signal,
+    commandLine: ['npx', 'pare', ...args].map(quoted).join(' '),
     engine() {
       engine ??= nodeEngine();
       return engine;
@@ -36,9 +44,13 @@ export async function withContext<T>(
   try {
     return await work(context);
   } finally {
-    progress.end();
-    // After an abort a run may still be inside native code: nobody waits for it.
+    progress.stop();
     const closing = engine?.close();
-    if (!signal.aborted) await closing;
+    await (signal.aborted ? Promise.race([closing, sleep(ABORT_MS)]) : closing);
   }
+}
+
+/** An argument as a POSIX shell takes it. */
+function quoted(arg: string): string {
+  return /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`;
 }

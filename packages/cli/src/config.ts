@@ -1,4 +1,5 @@
-import { access } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { PareError } from '@pare/core';
 import type { PareConfig } from '@pare/optimize';
@@ -6,11 +7,31 @@ import { createJiti } from 'jiti';
 
 const NAMES = ['pare.config.ts', 'pare.config.mts', 'pare.config.js', 'pare.config.mjs'];
 
+/** What each key of the configuration must be. */
+const KEYS: Readonly<Record<keyof PareConfig, 'string' | 'number' | 'object' | 'string or object'>> = {
+  model: 'string',
+  data: 'string or object',
+  calibration: 'string or object',
+  preprocess: 'string',
+  metric: 'string or object',
+  target: 'string',
+  gates: 'object',
+  goal: 'string',
+  fixShapes: 'object',
+  fixDims: 'object',
+  output: 'string',
+  layout: 'string',
+  budgetMs: 'number',
+  threads: 'number',
+  seed: 'number',
+};
+
 export interface LoadedConfig {
   readonly config: PareConfig;
   /** Paths of the configuration are relative to this folder. */
   readonly folder: string;
-  readonly file: string;
+  /** The file as it is, for whoever wants to repeat the run. */
+  readonly text: string;
 }
 
 /**
@@ -20,29 +41,36 @@ export interface LoadedConfig {
 export async function loadConfig(file?: string): Promise<LoadedConfig | undefined> {
   const path = file === undefined ? await findConfig() : resolve(file);
   if (path === undefined) return undefined;
-  const config = (await importModule(path)) as PareConfig | undefined;
-  if (typeof config !== 'object' || config === null || typeof config.model !== 'string') {
-    throw new PareError(
-      'bad-option',
-      `${path} must have a default export with a "model": export default defineConfig({ model: ... }).`,
-    );
+  const config = await importModule(path);
+  checkConfig(config, path);
+  return { config, folder: dirname(path), text: await readFile(path, 'utf8') };
+}
+
+function checkConfig(config: unknown, path: string): asserts config is PareConfig {
+  const fail = (what: string): never => {
+    throw new PareError('bad-option', `${path} ${what}`);
+  };
+  if (typeof config !== 'object' || config === null || !('model' in config)) {
+    return fail('must have a default export with a "model": export default defineConfig({ model: ... }).');
   }
-  return { config, folder: dirname(path), file: path };
+  for (const [key, value] of Object.entries(config)) {
+    const wanted = Object.hasOwn(KEYS, key) ? KEYS[key as keyof PareConfig] : undefined;
+    if (wanted === undefined) fail(`has "${key}", which means nothing. Known are: ${Object.keys(KEYS).join(', ')}.`);
+    if (value !== undefined && (value === null || !wanted?.split(' or ').includes(typeof value))) {
+      fail(`has a "${key}" that is ${value === null ? 'null' : `a ${typeof value}`}; it must be a ${wanted}.`);
+    }
+  }
 }
 
 /** Default export of a TypeScript or JavaScript module. @throws PareError `bad-option` with the module's own message. */
 export async function importModule(path: string): Promise<unknown> {
-  // Pare's own packages are loaded by Node: a second copy would have classes of its own.
-  const jiti = createJiti(import.meta.url, {
-    nativeModules: ['@pare/core', '@pare/transforms', '@pare/verify', '@pare/optimize', '@pare/bundle'],
-  });
   try {
     await access(path);
   } catch (cause) {
     throw new PareError('bad-option', `${path} does not exist or cannot be read.`, { cause });
   }
   try {
-    return await jiti.import(path, { default: true });
+    return await jiti().import(path, { default: true });
   } catch (cause) {
     if (cause instanceof PareError) throw cause;
     throw new PareError('bad-option', `${path} cannot be loaded: ${cause instanceof Error ? cause.message : cause}`, {
@@ -51,17 +79,29 @@ export async function importModule(path: string): Promise<unknown> {
   }
 }
 
+const PACKAGES = ['core', 'core/node', 'transforms', 'verify', 'verify/node', 'bundle', 'bundle/node', 'optimize'];
+
+/**
+ * A loader that understands TypeScript. Pare's own packages are those of this command, loaded by Node, wherever the module lies:
+ * a second copy would have classes of its own.
+ */
+function jiti(): ReturnType<typeof createJiti> {
+  const { resolve: own } = createRequire(import.meta.url);
+  const names = PACKAGES.map((name) => `@pare/${name}`);
+  return createJiti(import.meta.url, {
+    alias: Object.fromEntries(names.map((name) => [name, own(name)])),
+    nativeModules: names,
+  });
+}
+
 async function findConfig(): Promise<string | undefined> {
   for (const name of NAMES) {
     const path = resolve(name);
-    if (
-      await access(path).then(
-        () => true,
-        () => false,
-      )
-    ) {
-      return path;
-    }
+    const exists = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (exists) return path;
   }
   return undefined;
 }

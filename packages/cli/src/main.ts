@@ -33,11 +33,16 @@ export async function main(args: readonly string[], terminal: Terminal = process
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
       writeErr: (text) => terminal.err(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error:/, `${terminal.errStyle('red', 'error')}:`)),
     })
     .showHelpAfterError('(--help shows the options)');
   for (const register of COMMANDS) {
     register(program, async (work) => {
-      exitCode = await interruptible((signal) => withContext(terminal, signal, work));
+      const interrupted = (): void => {
+        if (terminal.live) terminal.draw('\r\u001b[2K');
+        terminal.err('Stopped.');
+      };
+      exitCode = await interruptible((signal) => withContext(terminal, args, signal, work), interrupted);
     });
   }
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
@@ -50,15 +55,14 @@ export async function main(args: readonly string[], terminal: Terminal = process
   }
 }
 
-/** One clear sentence for what the user can mend; the stack for what only we can. */
-function complain(error: unknown, terminal: Terminal): number {
+/** One clear sentence for what the user can mend; the stack for what only we can. Returns the exit code. */
+export function complain(error: unknown, terminal: Terminal): number {
+  const title = terminal.errStyle('red', 'error');
   if (error instanceof PareError || error instanceof BundleError) {
-    if (error.code !== 'aborted') terminal.err(`${terminal.style('red', 'error')}: ${error.message}`);
+    if (error.code !== 'aborted') terminal.err(`${title}: ${error.message}`);
     return EXIT.badInput;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  terminal.err(
-    `${terminal.style('red', 'error')}: this is a bug in Pare; please report it with the lines below.\n${text}`,
-  );
+  terminal.err(`${title}: this is a bug in Pare; please report it with the lines below.\n${text}`);
   return EXIT.badInput;
 }

@@ -1,8 +1,52 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { basename } from 'node:path';
-import { readModel } from '@pare/core/node';
+import { access, constants, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Model, PareError } from '@pare/core';
+import { readModel, writeModel } from '@pare/core/node';
+import { describeModelFile, modelBytes } from '@pare/optimize';
 import type { ModelInfo, VerifyModel } from '@pare/verify';
+
+/** A model file, in numbers. */
+export interface FileSummary {
+  readonly file: string;
+  /** With external data. */
+  readonly bytes: number;
+  /** Subgraphs included. */
+  readonly nodes: number;
+}
+
+/** Reads the model at `path` and counts it as it is now. */
+export async function openModel(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly model: Model; readonly summary: FileSummary }> {
+  const model = await readModel(path, { signal });
+  return { model, summary: { file: path, bytes: await modelBytes(path, model), nodes: countNodes(model) } };
+}
+
+/** Writes `model` to `path`. */
+export async function saveModel(path: string, model: Model, signal: AbortSignal): Promise<FileSummary> {
+  const files = await writeModel(path, model, { signal });
+  return { file: path, bytes: files.reduce((sum, file) => sum + file.byteLength, 0), nodes: countNodes(model) };
+}
+
+const countNodes = (model: Model): number => [...model.allNodes()].length;
+
+/**
+ * Refuses a place where no model can be written, before the work is done.
+ * @throws PareError `io`.
+ */
+export async function checkOutput(path: string): Promise<void> {
+  const fail = (why: string, cause?: unknown): never => {
+    throw new PareError('io', `"${path}" cannot be written: ${why}.`, { cause });
+  };
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isDirectory()) fail('it is a folder; give the name of a file');
+  const folder = dirname(path);
+  const parent = await stat(folder).catch(() => undefined);
+  if (!parent) fail(`there is no folder "${folder}"`);
+  if (!parent?.isDirectory()) fail(`"${folder}" is no folder`);
+  await access(folder, constants.W_OK | constants.X_OK).catch((cause) => fail('permission is denied', cause));
+}
 
 /** A model file as `verify` wants it. Its name is the file's; `taken` makes it unique. */
 export async function openForVerify(
@@ -11,16 +55,8 @@ export async function openForVerify(
   signal: AbortSignal,
 ): Promise<VerifyModel & { readonly info: ModelInfo }> {
   const graph = await readModel(path, { signal });
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const chunk of createReadStream(path)) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).byteLength;
-  }
-  const stem = basename(path).replace(/\.onnx$/i, '');
-  let name = stem;
-  for (let i = 2; taken.has(name); i++) name = `${stem}-${i}`;
-  const sha256 = hash.digest('hex');
-  const info = { name: stem, file: basename(path), bytes, sha256, opset: graph.opset, inputs: [], outputs: [] };
-  return { name, model: path, graph, bytes, files: [basename(path)], sha256, info };
+  const info = await describeModelFile(path, graph, { signal });
+  let name = info.name;
+  for (let i = 2; taken.has(name); i++) name = `${info.name}-${i}`;
+  return { name, model: path, graph, bytes: info.bytes, files: [path], sha256: info.sha256, info };
 }

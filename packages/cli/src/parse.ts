@@ -1,5 +1,4 @@
 import { PareError } from '@pare/core';
-import type { Gates } from '@pare/verify';
 
 /** `1%`, `0.01`, `0.5%` as a fraction. @throws PareError `bad-option`. */
 export function parseFraction(text: string, option: string): number {
@@ -77,21 +76,12 @@ function assignment(text: string, option: string, example: string): [string, str
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-export interface GateFlags {
-  readonly maxDrop?: string;
-  readonly maxP95?: string;
-  readonly maxSize?: string;
-  readonly minCosine?: string;
-}
-
-/** The gate options of a command line. */
-export function parseGates(flags: GateFlags): Gates {
-  return {
-    ...(flags.maxDrop !== undefined ? { maxDrop: parseFraction(flags.maxDrop, '--max-drop') } : {}),
-    ...(flags.maxP95 !== undefined ? { maxP95Ms: parseMs(flags.maxP95, '--max-p95') } : {}),
-    ...(flags.maxSize !== undefined ? { maxBytes: parseBytes(flags.maxSize, '--max-size') } : {}),
-    ...(flags.minCosine !== undefined ? { minCosine: parseFraction(flags.minCosine, '--min-cosine') } : {}),
-  };
+/** `text` when it is one of `known`. */
+export function oneOf<T extends string>(text: string | undefined, known: readonly T[], option: string): T | undefined {
+  if (text === undefined) return undefined;
+  const found = known.find((name) => name === text);
+  if (!found) throw new PareError('bad-option', `${option} ${text}: choose one of ${known.join(', ')}.`);
+  return found;
 }
 
 /** For options that may be given several times. */

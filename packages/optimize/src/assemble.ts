@@ -23,8 +23,8 @@ export interface EvidenceParts {
   /** Variants that never came to be measured. */
   readonly refused?: readonly RefusedVariant[];
   readonly warnings?: readonly string[];
-  /** Default `latency`. */
-  readonly goal?: Goal;
+  /** Default `latency`; null: only the gates count. */
+  readonly goal?: Goal | null;
 }
 
 /** Judges what was measured and puts the evidence of a run together. */

@@ -25,6 +25,8 @@ export interface PareConfig {
   /** Folder for the result. Default `dist`. */
   readonly output?: string;
   readonly layout?: 'pare' | 'hf';
+  /** Time for the latency of each variant, ms. Default 3000. */
+  readonly budgetMs?: number;
   /** Intra-op threads of every measurement. Default 1. */
   readonly threads?: number;
   /** Seed of splits and random inputs. Default 1. */

@@ -10,6 +10,7 @@ import {
   refuseOverlap,
   splitData,
 } from '@pare/verify';
+import type { OnOptimizeProgress, OptimizeStage } from './progress.js';
 
 /** The samples of one run, apart: what calibrates never scores. */
 export interface RunData {
@@ -24,7 +25,7 @@ export interface RunDataOptions {
   readonly calibration?: Dataset | undefined;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((stage: string, done: number, total: number) => void) | undefined;
+  readonly onProgress?: OnOptimizeProgress | undefined;
 }
 
 /** How many random inputs stand in for data. */
@@ -38,7 +39,7 @@ const RANDOM_SAMPLES = 16;
 export async function prepareData(model: Model, options: RunDataOptions): Promise<RunData> {
   const { data, seed } = options;
   if (!data) return randomData(model, seed);
-  const index = await readIndex(data, 'Reading samples', options);
+  const index = await readIndex(data, 'samples', options);
   const about = {
     name: data.name,
     kind: 'user' as const,
@@ -49,7 +50,7 @@ export async function prepareData(model: Model, options: RunDataOptions): Promis
     seed,
   };
   if (options.calibration) {
-    const own = await readIndex(options.calibration, 'Reading calibration samples', options);
+    const own = await readIndex(options.calibration, 'calibration-samples', options);
     refuseOverlap(own, index);
     const sizes = { calibration: own.samples.length, evaluation: index.samples.length };
     return {
@@ -67,10 +68,10 @@ export async function prepareData(model: Model, options: RunDataOptions): Promis
   return { calibration: split.calibration, evaluation: split.evaluation, info: { ...about, ...sizes, warnings } };
 }
 
-function readIndex(data: Dataset, stage: string, options: RunDataOptions): Promise<DataIndex> {
+function readIndex(data: Dataset, stage: OptimizeStage, options: RunDataOptions): Promise<DataIndex> {
   return indexData(data, {
     signal: options.signal,
-    onProgress: (done, total) => options.onProgress?.(stage, done, total ?? 0),
+    onProgress: (done, total) => options.onProgress?.({ stage, done, total }),
   });
 }
 
@@ -107,4 +108,16 @@ export function calibrationFeeds(
     await session.close();
     for await (const batch of batches(data, inputs, { size: 1 })) yield batch.feeds;
   };
+}
+
+/** The first sample as feeds, for comparing graphs on something real; undefined when there is no data but random. */
+export async function firstFeeds(
+  data: Dataset,
+  model: Model,
+  engine: Engine,
+  signal: AbortSignal | undefined,
+): Promise<Feeds | undefined> {
+  if (data.random) return undefined;
+  for await (const feeds of calibrationFeeds(data, engine, model, signal)()) return feeds;
+  return undefined;
 }

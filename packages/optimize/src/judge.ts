@@ -13,17 +13,18 @@ export const BLIND_MIN_COSINE = 0.99;
 /**
  * Decides which variants may ship and which one to take. A variant is refused when a gate fails, when it gives numbers that
  * are not finite where the original's are, when its integer kernels saturate, when it is neither smaller nor faster than the
- * original, or, where latency is the goal, when it is slower. Recommended is the fastest (goal `latency`) or smallest (`size`) of the rest; one that is slower than the
+ * original, or, where latency is the goal, when it is slower; without a goal (null), speed and size refuse nothing beyond the
+ * gates. Recommended is the fastest (goal `latency` or none) or smallest (`size`) of the rest; one that is slower than the
  * original never is, and with goal `latency` nothing but a variant that is measurably faster is.
  */
-export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: Goal = 'latency'): Judgement {
+export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: Goal | null = 'latency'): Judgement {
   const original = variants.find((v) => v.isOriginal);
   const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates, goal)));
   const candidates = variants.filter((v, i) => !v.isOriginal && refusals[i]?.length === 0);
   const best = original && pick(candidates, original, goal);
   const recommendation: Recommendation = best
     ? { variant: best.name, reason: praise(best, original, goal) }
-    : { variant: original?.name ?? 'original', reason: stay(candidates, variants.length - 1, goal) };
+    : { variant: original?.name ?? 'original', reason: stay(variants, candidates, gates, goal) };
   const verdicts = variants.map((variant, i): Verdict => {
     const reasons = refusals[i] ?? [];
     if (reasons.length > 0) return { status: 'refused', reasons };
@@ -38,19 +39,20 @@ export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: 
   return { verdicts, recommendation };
 }
 
-function refusalsOf(variant: MeasuredVariant, original: MeasuredVariant, gates: Gates, goal: Goal): string[] {
+function refusalsOf(variant: MeasuredVariant, original: MeasuredVariant, gates: Gates, goal: Goal | null): string[] {
   return [
     ...gateFailures(variant, gates),
     ...nonFinite(variant),
     ...saturation(variant),
-    ...pointless(variant, original, goal),
+    ...(goal === null ? [] : pointless(variant, original, goal)),
   ];
 }
 
-function gateFailures(variant: MeasuredVariant, gates: Gates): string[] {
+/** The gates that a variant fails, or the original itself (of size and latency), a sentence each. */
+export function gateFailures(variant: MeasuredVariant, gates: Gates): string[] {
   const failures: string[] = [];
   const { accuracy, performance, numerics } = variant;
-  const drop = accuracy?.drop;
+  const drop = variant.isOriginal ? undefined : accuracy?.drop;
   if (accuracy && drop && gates.maxDrop !== undefined && drop.value > gates.maxDrop) {
     const unit = (n: number): string =>
       accuracy.format === 'percent' ? `${(n * 100).toFixed(2)} %` : n.toPrecision(3);
@@ -114,7 +116,7 @@ function pointless(variant: MeasuredVariant, original: MeasuredVariant, goal: Go
 function pick(
   candidates: readonly MeasuredVariant[],
   original: MeasuredVariant,
-  goal: Goal,
+  goal: Goal | null,
 ): MeasuredVariant | undefined {
   const ratio = (v: MeasuredVariant): number => v.performance?.speedup?.ratio ?? 0;
   if (goal === 'size') {
@@ -132,7 +134,7 @@ function pick(
   return level.sort((a, b) => drop(a) - drop(b) || a.bytes - b.bytes || ratio(b) - ratio(a))[0];
 }
 
-function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal): string {
+function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal | null): string {
   const share = `${((best.bytes / original.bytes) * 100).toFixed(0)} % of the size`;
   const first =
     goal === 'size'
@@ -142,12 +144,31 @@ function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal): s
   return `${first}, ${second}, ${dropText(best)}.`;
 }
 
-function stay(candidates: readonly MeasuredVariant[], tried: number, goal: Goal): string {
-  if (tried === 0) return 'No variant could be built for this target.';
-  if (candidates.length === 0) return 'No variant holds the gates.';
+function stay(
+  variants: readonly MeasuredVariant[],
+  candidates: readonly MeasuredVariant[],
+  gates: Gates,
+  goal: Goal | null,
+): string {
+  const original = variants.find((v) => v.isOriginal);
+  const failures = original ? gateFailures(original, gates) : [];
+  const itself = failures.length > 0 ? ` But it fails itself: ${failures.join(' ')}` : '';
+  return `${whyStay(variants, candidates, gates, goal)}${itself}`;
+}
+
+function whyStay(
+  variants: readonly MeasuredVariant[],
+  candidates: readonly MeasuredVariant[],
+  gates: Gates,
+  goal: Goal | null,
+): string {
+  const others = variants.filter((v) => !v.isOriginal);
+  if (others.length === 0) return 'No variant could be built for this target; keep the original.';
+  if (others.every((v) => gateFailures(v, gates).length > 0)) return 'No variant holds the gates; keep the original.';
+  if (candidates.length === 0) return 'No variant that holds the gates is better; keep the original.';
   return goal === 'size'
-    ? 'No variant that holds the gates is smaller without being slower.'
-    : 'No variant that holds the gates is measurably faster. (Smaller ones are in the table.)';
+    ? 'No variant that holds the gates is smaller without being slower; keep the original.'
+    : 'No variant that holds the gates is measurably faster; keep the original. (Others that hold them are in the table.)';
 }
 
 /** What the numbers leave open. */

@@ -1,27 +1,26 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { type Engine, type Feeds, type Model, PareError, throwIfAborted } from '@pare/core';
+import { basename, dirname, join, posix } from 'node:path';
+import { type Engine, type Model, PareError, throwIfAborted } from '@pare/core';
 import { readModel, writeModel } from '@pare/core/node';
 import {
   type Dataset,
-  type Evidence,
   type Gates,
   type Metric,
-  type ModelInfo,
   type RefusedVariant,
+  type RepeatInfo,
   type VerifyModel,
-  type VerifyProgress,
   verify,
 } from '@pare/verify';
 import { freshProcess, hostInfo } from '@pare/verify/node';
 import { assembleEvidence } from './assemble.js';
-import { calibrationFeeds, prepareData, type RunData } from './data.js';
-import { type Delivered, deliver, type Layout } from './deliver.js';
+import { calibrationFeeds, firstFeeds, prepareData, type RunData } from './data.js';
+import { checkFolder, type Delivered, deliver, type PlacedFile } from './deliver.js';
 import type { Goal } from './goal.js';
+import { type Layout, modelPath } from './layout.js';
+import { describeModelFile } from './model-file.js';
 import { planRecipes } from './plan.js';
+import type { OnOptimizeProgress } from './progress.js';
 import { applyRecipe, type Recipe } from './recipe.js';
 import { simplifyProven } from './simplify-proven.js';
 import type { TargetName } from './targets/profile.js';
@@ -52,24 +51,18 @@ export interface OptimizeOptions {
   readonly seed?: number | undefined;
   /** Time for the latency of each variant, ms. Default 3000. */
   readonly budgetMs?: number | undefined;
-  /** A command line that repeats the run, for the evidence. */
-  readonly command?: string | undefined;
+  /** How to repeat the run, for the evidence: a command line, and the text of the configuration that it reads. */
+  readonly repeat?: RepeatInfo | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** `done` of `total` steps of `stage`; `total` 0 when nobody knows. */
-  readonly onProgress?: ((stage: string, done: number, total: number) => void) | undefined;
-}
-
-export interface Optimized extends Delivered {
-  readonly evidence: Evidence;
+  readonly onProgress?: OnOptimizeProgress | undefined;
 }
 
 /** A variant as a file that waits to be measured. */
 export interface BuiltVariant {
   readonly recipe: Recipe;
   readonly verifyModel: VerifyModel;
-  readonly path: string;
-  /** Paths of external data files. */
-  readonly dataPaths: readonly string[];
+  /** The model file first, then external data. */
+  readonly files: readonly PlacedFile[];
 }
 
 /**
@@ -77,10 +70,11 @@ export interface BuiltVariant {
  * original, refuses what is worse with a reason, and writes the rest with the evidence to `output`.
  * @throws PareError `bad-file`, `bad-model`, `bad-data`, `bad-option`, `io`, `aborted`; nothing is written then.
  */
-export async function optimize(options: OptimizeOptions): Promise<Optimized> {
+export async function optimize(options: OptimizeOptions): Promise<Delivered> {
   const { signal, engine, seed = 1, threads = 1, target = 'node-cpu' } = options;
+  await checkFolder(options);
   const model = await readModel(options.model, { signal });
-  const info = await modelInfo(options.model, model);
+  const info = await describeModelFile(options.model, model, { signal });
   const run = await prepareData(model, { ...options, seed });
   const staging = await mkdtemp(join(tmpdir(), 'pare-optimize-'));
   try {
@@ -88,25 +82,32 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
     const proven = await simplifyProven(
       model,
       settings,
-      options,
+      { engine, signal, onProgress: (_, done) => options.onProgress?.({ stage: 'simplify', done, total: undefined }) },
       await firstFeeds(run.evaluation, model, engine, signal),
     );
     const simplified = proven.model;
     const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];
     const { recipes, refused } = await planRecipes(simplified, target, { calibrated: run.calibration !== undefined });
+    await checkFolder(
+      options,
+      recipes.map((recipe) => recipe.name),
+    );
     const built: BuiltVariant[] = [];
     const failed: RefusedVariant[] = [...refused];
     for (const [i, recipe] of recipes.entries()) {
       throwIfAborted(signal);
-      options.onProgress?.('Building variants', i, recipes.length);
+      const tell = (what: string): void => {
+        options.onProgress?.({ stage: 'build', done: i, total: recipes.length, what });
+      };
+      tell(recipe.name);
       try {
-        built.push(await build(recipe, simplified, simplification, run, staging, options));
+        built.push(await build(recipe, simplified, simplification, run, { ...options, staging, tell }));
       } catch (error) {
         if (!(error instanceof PareError) || error.code === 'aborted' || error.code === 'io') throw error;
         failed.push({ name: recipe.name, recipe: [], reason: error.message });
       }
     }
-    options.onProgress?.('Building variants', recipes.length, recipes.length);
+    options.onProgress?.({ stage: 'build', done: recipes.length, total: recipes.length });
     const original: VerifyModel = { name: 'original', model: options.model, graph: model, bytes: info.bytes };
     const verified = await verify(
       engine,
@@ -122,7 +123,7 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
         fresh: (variant, feeds) =>
           freshProcess(variant.model as string, feeds, { threads, config: variant.sessionConfig ?? {}, signal }),
         ...(options.budgetMs === undefined ? {} : { budgetMs: options.budgetMs }),
-        onProgress: (progress) => options.onProgress?.(...stageOf(progress)),
+        onProgress: options.onProgress,
       },
     );
     const evidence = assembleEvidence(verified, {
@@ -133,52 +134,13 @@ export async function optimize(options: OptimizeOptions): Promise<Optimized> {
       refused: failed,
       goal: options.goal ?? 'latency',
       warnings: proven.refusal === undefined ? [] : [proven.refusal],
-      repeat: { command: options.command ?? '', config: null },
+      repeat: options.repeat ?? { command: '', config: null },
     });
-    const delivered = await deliver(evidence, built, options);
-    return { evidence, ...delivered };
+    options.onProgress?.({ stage: 'write', done: 0, total: undefined });
+    return await deliver(evidence, built, model, { ...options, staging });
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
-}
-
-async function modelInfo(path: string, model: Model): Promise<ModelInfo> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  const inline = (await stat(path)).size;
-  return {
-    name: basename(path).replace(/\.onnx$/i, ''),
-    file: basename(path),
-    bytes: inline + externalBytes(model, inline),
-    sha256: hash.digest('hex'),
-    opset: model.opset,
-    inputs: [],
-    outputs: [],
-  };
-}
-
-/** Bytes of weights that cannot lie in a model file of `inline` bytes: they are in data files beside it. */
-function externalBytes(model: Model, inline: number): number {
-  let weights = 0;
-  for (const graph of model.graph.graphs()) {
-    for (const value of graph.initializers) {
-      const data = value.initializer?.data;
-      if (data?.kind === 'reference' && data.length > 0 && data.offset + data.length > inline) weights += data.length;
-    }
-  }
-  return weights;
-}
-
-/** The first sample as feeds, for comparing graphs on something real; undefined when there is no data but random. */
-async function firstFeeds(
-  data: Dataset,
-  model: Model,
-  engine: Engine,
-  signal: AbortSignal | undefined,
-): Promise<Feeds | undefined> {
-  if (data.random) return undefined;
-  for await (const feeds of calibrationFeeds(data, engine, model, signal)()) return feeds;
-  return undefined;
 }
 
 /** One variant: a copy of the simplified model, changed by its recipe, written to `staging`. */
@@ -187,44 +149,39 @@ async function build(
   simplified: Model,
   simplification: VerifyModel['recipe'],
   run: RunData,
-  staging: string,
-  options: OptimizeOptions,
+  options: OptimizeOptions & { readonly staging: string; readonly tell: (what: string) => void },
 ): Promise<BuiltVariant> {
-  const { engine, signal } = options;
+  const { engine, signal, staging } = options;
   const model = simplified.clone();
   const applied = await applyRecipe(model, recipe, {
     engine,
     signal,
-    onProgress: (_stage, done, total) => options.onProgress?.(`Building ${recipe.name}`, done, total),
+    onProgress: (_, done) => options.tell(`${recipe.name}, calibration sample ${done}`),
     calibration: run.calibration && calibrationFeeds(run.calibration, engine, simplified, signal),
   });
-  const files = await writeModel(join(staging, `${recipe.name}.onnx`), model, { signal });
-  const [path = '', ...dataPaths] = files.map((file) => file.path);
+  // Staged under its final name: the names of external data files are written in the model.
+  const place = modelPath(recipe.name, options.layout ?? 'pare');
+  await mkdir(dirname(join(staging, place)), { recursive: true });
+  const written = await writeModel(join(staging, place), model, { signal });
+  const files = written.map((file) => ({
+    place: posix.join(posix.dirname(place), basename(file.path)),
+    file: file.path,
+  }));
+  const path = files[0]?.file ?? '';
   // The staged file is read back: its tensors lie in the file, where the model's are still to be computed.
   const graph = await readModel(path, { signal });
   return {
     recipe,
-    path,
-    dataPaths,
+    files,
     verifyModel: {
       name: recipe.name,
       model: path,
       graph,
       basis: simplified,
-      bytes: files.reduce((sum, file) => sum + file.byteLength, 0),
-      files: files.map((file) => basename(file.path)),
+      bytes: written.reduce((sum, file) => sum + file.byteLength, 0),
+      files: files.map((file) => file.place),
       recipe: [...(simplification ?? []), ...applied],
       sessionConfig: recipe.sessionConfig ?? {},
     },
   };
 }
-
-const STAGES: Readonly<Record<VerifyProgress['stage'], string>> = {
-  evaluation: 'Scoring on the samples',
-  layers: 'Comparing layers',
-  stability: 'Trying extreme inputs',
-  saturation: 'Checking integer kernels',
-  performance: 'Measuring latency',
-};
-
-const stageOf = ({ stage, done, total }: VerifyProgress): [string, number, number] => [STAGES[stage], done, total ?? 0];

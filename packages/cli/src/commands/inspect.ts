@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises';
-import { readModel } from '@pare/core/node';
 import {
   type Inspection,
   inspectModel,
@@ -10,19 +8,22 @@ import {
 } from '@pare/optimize';
 import { EXIT } from '../command.js';
 import { bytes, columns, count } from '../format.js';
+import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { collect, parseDims, parseShapes } from '../parse.js';
+import { openModel } from '../models.js';
+import { examples, jsonOption, shapeOptions, withOptions } from '../options.js';
+import { showTransform } from '../stages.js';
 import type { Terminal } from '../terminal.js';
 
-interface Flags {
-  readonly fixShape?: string[];
-  readonly fixDim?: string[];
+interface Flags extends JobFlags {
   readonly json?: boolean;
 }
 
-/** What `pare inspect --json` prints. */
+/** What `pare inspect --json` prints: `schemas/inspect.schema.json`. */
 export interface InspectReport extends Inspection {
+  readonly schema: 'pare-inspect/1.0';
   readonly file: string;
+  /** Model file and external data together. */
   readonly fileBytes: number;
   /** What simplify would leave. */
   readonly simplified: { readonly nodes: number; readonly notes: readonly string[] };
@@ -31,43 +32,50 @@ export interface InspectReport extends Inspection {
 
 /** `pare inspect`. */
 export const inspect: Register = (program, run) => {
-  program
+  const command = program
     .command('inspect')
-    .description('what is in a model: inputs, bytes, multiply-accumulates, memory, and what each target cannot run')
-    .argument('<model>', 'ONNX file')
-    .option('--fix-shape <name=dims>', 'count with this input shape, for example image=1,3,224,224', collect)
-    .option('--fix-dim <name=number>', 'count with this value of a named dimension, for example batch=8', collect)
-    .option('--json', 'print the result as JSON')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ pare inspect model.onnx\n  $ pare inspect model.onnx --fix-dim batch=8 --json | jq .macs',
+    .summary('what is in a model, and where it would run')
+    .description(
+      'Shows what is in a model: inputs and outputs, parameters, multiply-accumulates, bytes by operator and tensor, peak memory ' +
+        'of activations, what simplify would do, and what each target cannot run. Named dimensions count as 1 unless they are fixed.',
     )
-    .action((file: string, flags: Flags) =>
-      run(async ({ terminal, signal, engine }) => {
-        const options = { inputShapes: parseShapes(flags.fixShape ?? []), dims: parseDims(flags.fixDim ?? []) };
-        const model = await readModel(file, { signal });
-        const inspection = inspectModel(model, options);
-        const targets = targetSupport(model);
-        const report: InspectReport = {
-          file,
-          fileBytes: (await stat(file)).size,
-          ...inspection,
-          simplified: await previewSimplify(model, { engine: engine(), signal }),
-          targets,
-        };
-        terminal.out(flags.json ? JSON.stringify(report, null, 2) : describe(report, terminal));
-        return EXIT.ok;
-      }),
-    );
+    .argument('<model>', 'ONNX file');
+  withOptions(
+    command,
+    shapeOptions,
+    jsonOption('the result'),
+    examples('inspect model.onnx', 'inspect model.onnx --fix-dim batch=8 --json | jq .macs'),
+  ).action((file: string, flags: Flags) =>
+    run(async ({ terminal, progress, signal, engine }) => {
+      const { fixShapes: inputShapes, fixDims: dims } = Job.of(flags);
+      const { model, summary } = await openModel(file, signal);
+      const report: InspectReport = {
+        schema: 'pare-inspect/1.0',
+        file,
+        fileBytes: summary.bytes,
+        ...inspectModel(model, { inputShapes, dims }),
+        simplified: await previewSimplify(model, { engine: engine(), signal, onProgress: showTransform(progress) }),
+        targets: targetSupport(model),
+      };
+      progress.stop();
+      terminal.out(flags.json ? JSON.stringify(report, null, 2) : describe(report, terminal));
+      return EXIT.ok;
+    }),
+  );
 };
 
-function describe(report: InspectReport, { style }: Terminal): string {
+/** Rows of a table before the rest is summed up. */
+const OPERATORS = 15;
+const TENSORS = 8;
+
+function describe(report: InspectReport, { style, columns: width }: Terminal): string {
   const title = (text: string): string => `\n${style('bold', text)}`;
   const port = (p: PortSummary): string =>
     `  ${p.name}  ${style('dim', `${p.dtype} [${p.dims?.map((d) => d ?? '?').join(', ') ?? '...'}]`)}`;
   const opsets = Object.entries(report.opsets).map(([domain, version]) => `${domain} ${version}`);
-  const nodes = `${report.nodes} nodes${report.subgraphNodes ? ` and ${report.subgraphNodes} in subgraphs` : ''}`;
   const fewer = report.nodes + report.subgraphNodes - report.simplified.nodes;
+  const assumed = report.assumedOne.length > 0 ? `, with ${report.assumedOne.join(' = ')} = 1` : '';
+  const rest = report.operators.length - OPERATORS;
   const lines = [
     `${style('bold', report.file)}  ${bytes(report.fileBytes)}`,
     style('dim', `${report.producer || 'unknown producer'}, IR ${report.irVersion}, opset ${opsets.join(', ')}`),
@@ -77,20 +85,13 @@ function describe(report: InspectReport, { style }: Terminal): string {
     ...report.outputs.map(port),
     title('size'),
     columns([
-      ['  nodes', nodes],
+      ['  nodes', String(report.nodes), report.subgraphNodes ? `and ${report.subgraphNodes} in subgraphs` : ''],
       ['  parameters', count(report.parameters)],
       ['  weights', bytes(report.weightBytes)],
-      ['  multiply-accumulates', report.macs === null ? 'unknown shapes' : count(report.macs)],
+      ['  multiply-accumulates', report.macs === null ? 'unknown' : count(report.macs)],
       ['  peak activations', bytes(report.activations.bytes)],
     ]),
-    ...(report.assumedOne.length > 0
-      ? [
-          style(
-            'yellow',
-            `  counted with ${report.assumedOne.join(' = ')} = 1; say otherwise with --fix-dim or --fix-shape`,
-          ),
-        ]
-      : []),
+    ...(assumed ? [style('yellow', `  counted${assumed}; say otherwise with --fix-dim or --fix-shape`)] : []),
     ...(report.macsUnknown > 0
       ? [style('yellow', `  ${report.macsUnknown} nodes of unknown shape are not counted`)]
       : []),
@@ -100,22 +101,35 @@ function describe(report: InspectReport, { style }: Terminal): string {
     columns([
       ['  operator', 'nodes', 'weights', 'MACs'],
       ...report.operators
-        .slice(0, 15)
+        .slice(0, OPERATORS)
         .map((o) => [`  ${o.operator}`, String(o.nodes), bytes(o.weightBytes), count(o.macs)]),
     ]),
-    ...(report.operators.length > 15 ? [style('dim', `  and ${report.operators.length - 15} more`)] : []),
+    ...(rest > 0 ? [style('dim', `  and ${rest} more; --json has all`)] : []),
     title('largest tensors'),
     columns(
-      report.largest.slice(0, 8).map((t) => [`  ${t.name}`, `${t.dtype} [${t.dims.join(', ')}]`, bytes(t.bytes)]),
+      report.largest
+        .slice(0, TENSORS)
+        .map((t) => [`  ${shorten(t.name, width - 40)}`, `${t.dtype} [${t.dims.join(', ')}]`, bytes(t.bytes)]),
     ),
     title('simplify'),
-    fewer > 0 ? `  would leave ${report.simplified.nodes} nodes, ${fewer} fewer` : '  nothing to remove',
+    fewer > 0 ? `  would leave ${report.simplified.nodes} nodes, ${fewer} fewer` : '  finds no node to remove',
     title('targets'),
-    ...report.targets.map((t) =>
+    ...report.targets.flatMap((t) =>
       t.problems.length === 0
-        ? `  ${style('green', '✓')} ${t.target}`
-        : `  ${style('yellow', '!')} ${t.target}: ${t.problems.join('; ')}`,
+        ? [`  ${style('green', '✓')} ${t.target} has a kernel for every operator`]
+        : [
+            `  ${style('yellow', '!')} ${t.target}: ${t.problems[0]}`,
+            ...t.problems.slice(1).map((problem) => `    ${problem}`),
+          ],
     ),
   ];
   return lines.join('\n');
+}
+
+/** Long names of tensors end alike and begin alike: the middle goes. */
+function shorten(name: string, width: number): string {
+  const most = Math.max(24, width);
+  if (name.length <= most) return name;
+  const half = Math.floor((most - 1) / 2);
+  return `${name.slice(0, most - 1 - half)}…${name.slice(-half)}`;
 }

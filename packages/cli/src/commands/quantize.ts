@@ -1,90 +1,192 @@
-import { stat } from 'node:fs/promises';
-import type { Model } from '@pare/core';
-import { readModel, writeModel } from '@pare/core/node';
-import { applyRecipe, calibrationFeeds, PRECISION_NAMES, type RecipeStep, recipeFor } from '@pare/optimize';
-import { simplify } from '@pare/transforms';
+import { type Model, PareError } from '@pare/core';
+import {
+  applyRecipe,
+  calibrationFeeds,
+  firstFeeds,
+  modelFacts,
+  PRECISION_NAMES,
+  type Precision,
+  type RecipeStep,
+  recipeFor,
+  simplifyProven,
+  targetProfile,
+} from '@pare/optimize';
+import type { RecipeStep as AppliedStep, Dataset } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
-import { type DataFlags, loadData } from '../data.js';
 import { bytes } from '../format.js';
+import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { collect, parseCount } from '../parse.js';
+import { checkOutput, type FileSummary, openModel, saveModel } from '../models.js';
+import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOptions } from '../options.js';
+import { collect, oneOf, parseCount } from '../parse.js';
+import { showTransform } from '../stages.js';
 
-interface Flags extends DataFlags {
+interface Flags extends JobFlags {
   readonly output: string;
   readonly to: string;
   readonly method?: string;
   readonly include?: string[];
   readonly exclude?: string[];
   readonly perTensor?: boolean;
+  readonly symmetric?: boolean;
   readonly reduceRange?: boolean;
+  readonly format?: string;
   readonly blockSize?: string;
   readonly simplify: boolean;
   readonly json?: boolean;
 }
 
-/** `pare quantize`. */
-export const quantize: Register = (program, run) => {
-  program
-    .command('quantize')
-    .description('make one variant: fp16, bf16, int8 (static), int8-dynamic, int8-weights, int4-weights')
-    .argument('<model>', 'ONNX file')
-    .requiredOption('-o, --output <file>', 'where to write the result')
-    .requiredOption('--to <precision>', PRECISION_NAMES.join(', '))
-    .option('--data <path>', 'samples to calibrate with: needed for int8, useful for fp16')
-    .option('--preprocess <file>', 'how pictures become tensors')
-    .option('--method <name>', 'calibration: minmax, moving-average, percentile, entropy, mse')
-    .option('--include <op|name|/regex/>', 'only these operators or nodes', collect)
-    .option('--exclude <op|name|/regex/>', 'not these operators or nodes', collect)
-    .option('--per-tensor', 'one scale a tensor instead of one a channel')
-    .option('--reduce-range', '7-bit weights, for x64 processors without VNNI')
-    .option('--block-size <n>', 'weights that share a scale in int4-weights (default: 32)')
-    .option('--no-simplify', 'do not simplify first')
-    .option('--json', 'print the result as JSON')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ pare quantize model.onnx --to int8 --data val.npz -o int8.onnx\n  $ pare quantize model.onnx --to int4-weights --block-size 32 -o q4.onnx\n  $ pare quantize model.onnx --to fp16 --exclude "/^head/" -o fp16.onnx',
-    )
-    .action((file: string, flags: Flags) =>
-      run(async (context) => {
-        const { terminal, progress, signal, engine } = context;
-        const recipe = recipeFor(flags.to, settingsOf(flags));
-        const model = await readModel(file, { signal });
-        if (flags.simplify)
-          await model.transform(simplify(), { engine: engine(), signal, onProgress: progress.update });
-        const steps = await applyRecipe(model, recipe, {
-          engine: engine(),
-          signal,
-          onProgress: progress.update,
-          calibration: await calibrationOf(model, flags, context),
-        });
-        await writeModel(flags.output, model, { signal });
-        progress.end();
-        const before = (await stat(file)).size;
-        const after = (await stat(flags.output)).size;
-        if (flags.json) {
-          terminal.out(JSON.stringify({ recipe: recipe.name, steps, bytes: { before, after } }, null, 2));
-        } else {
-          for (const note of steps.flatMap((s) => s.notes)) terminal.out(terminal.style('dim', `  ${note}`));
-          terminal.out(`${bytes(before)}  ->  ${terminal.style('bold', bytes(after))}  ${flags.output}`);
-        }
-        return EXIT.ok;
-      }),
-    );
-};
-
-/** The flags as options of the transform: only what was said. */
-function settingsOf(flags: Flags): RecipeStep['options'] {
-  return {
-    ...(flags.method === undefined ? {} : { method: flags.method }),
-    ...(flags.include ? { include: flags.include } : {}),
-    ...(flags.exclude ? { exclude: flags.exclude } : {}),
-    ...(flags.perTensor ? { perChannel: false } : {}),
-    ...(flags.reduceRange ? { reduceRange: true } : {}),
-    ...(flags.blockSize === undefined ? {} : { blockSize: parseCount(flags.blockSize, '--block-size') }),
-  };
+/** What `pare quantize --json` prints: `schemas/quantize.schema.json`. */
+export interface QuantizeReport {
+  readonly schema: 'pare-quantize/1.0';
+  readonly precision: Precision;
+  readonly before: FileSummary;
+  readonly after: FileSummary;
+  /** What each transform did, in order. */
+  readonly steps: readonly AppliedStep[];
 }
 
-async function calibrationOf(model: Model, flags: Flags, { engine, signal }: CommandContext) {
-  if (flags.data === undefined) return undefined;
-  return calibrationFeeds(await loadData(flags.data, flags.preprocess), engine(), model, signal);
+/** `pare quantize`. */
+export const quantize: Register = (program, run) => {
+  const command = program
+    .command('quantize')
+    .summary('one variant: fp16, bf16, int8, int4, ...')
+    .description(
+      'Makes one variant: fp16, bf16, int8 (static, needs --data), int8-dynamic, int8-weights, int4-weights. The model is simplified ' +
+        'first. Nothing is measured: see `pare verify`.',
+    )
+    .argument('[model]', 'ONNX file; default: the one in pare.config.ts')
+    .requiredOption('-o, --output <file>', 'where to write the result')
+    .requiredOption('--to <precision>', PRECISION_NAMES.join(', '));
+  withOptions(
+    command,
+    (c) => c.option('--target <name>', 'with the settings that are best on: node-cpu, web-wasm, web-webgpu'),
+    dataOptions,
+    (c) =>
+      c
+        .option('--method <name>', 'int8: auto, min-max, moving-average, percentile, entropy, mse (default: auto)')
+        .option('--include <op|name|/regex/>', 'only these operators or nodes', collect)
+        .option('--exclude <op|name|/regex/>', 'not these operators or nodes', collect)
+        .option('--per-tensor', 'int8, int8-dynamic: one scale a tensor instead of one a channel')
+        .option('--symmetric', 'zero points in the middle (int8: of activations; weights: none at all)')
+        .option('--reduce-range', 'int8, int8-dynamic: 7-bit weights, for x64 processors without VNNI')
+        .option('--format <name>', 'int8: qdq, qoperator; weights: matmulnbits, dequantize, cast')
+        .option('--block-size <n>', 'int8-weights, int4-weights: weights that share a scale (default: 32)')
+        .option('--no-simplify', 'do not simplify first'),
+    shapeOptions,
+    configOption,
+    jsonOption('the result'),
+    examples(
+      'quantize model.onnx --to int8 --data val.npz -o int8.onnx',
+      'quantize model.onnx --to int4-weights --block-size 64 -o q4.onnx',
+      'quantize model.onnx --to fp16 --data val.npz --exclude "/^head/" -o fp16.onnx',
+    ),
+  ).action((file: string | undefined, flags: Flags) =>
+    run(async (context) => {
+      const { terminal, progress, signal, engine } = context;
+      const job = await Job.load(flags);
+      const precision = oneOf(flags.to, PRECISION_NAMES, '--to') as Precision;
+      const own = settings(flags, precision);
+      await checkOutput(flags.output);
+      const data = (await job.calibration()) ?? (await job.data());
+      if (precision === 'int8' && !data) {
+        throw new PareError('bad-option', '--to int8 calibrates with samples: give some with --data.');
+      }
+      const { model, summary: before } = await openModel(job.model(file), signal);
+      const first = flags.simplify ? await simplified(model, job, data, context) : { model, steps: [] };
+      const recipe = recipeFor(precision, { ...(await targetSettings(job, precision, first.model)), ...own });
+      const steps = await applyRecipe(first.model, recipe, {
+        engine: engine(),
+        signal,
+        onProgress: showTransform(progress),
+        calibration: data && calibrationFeeds(data, engine(), first.model, signal),
+      });
+      const after = await saveModel(flags.output, first.model, signal);
+      progress.end();
+      const report: QuantizeReport = {
+        schema: 'pare-quantize/1.0',
+        precision,
+        before,
+        after,
+        steps: [...first.steps, ...steps],
+      };
+      if (flags.json) terminal.out(JSON.stringify(report, null, 2));
+      else {
+        for (const note of steps.flatMap((s) => s.notes)) terminal.out(terminal.style('dim', `  ${note}`));
+        terminal.out(`${bytes(before.bytes)}  →  ${terminal.style('bold', bytes(after.bytes))}  ${flags.output}`);
+      }
+      return EXIT.ok;
+    }),
+  );
+};
+
+async function simplified(
+  model: Model,
+  { fixShapes, fixDims }: Job,
+  data: Dataset | undefined,
+  { engine, signal, progress }: CommandContext,
+): Promise<{ readonly model: Model; readonly steps: AppliedStep[] }> {
+  const options = { fixShapes, fixDims };
+  const context = { engine: engine(), signal, onProgress: showTransform(progress) };
+  const feeds = data && (await firstFeeds(data, model, engine(), signal));
+  const proven = await simplifyProven(model, options, context, feeds);
+  return { model: proven.model, steps: [{ transform: 'simplify', options, notes: proven.notes }] };
+}
+
+/** What the target's table says of this precision for this model; nothing without a target. */
+async function targetSettings({ target }: Job, precision: Precision, model: Model): Promise<RecipeStep['options']> {
+  if (!target) return {};
+  const { variants, label } = await targetProfile(target);
+  const rule = variants[precision];
+  if (rule.aim === 'no')
+    throw new PareError('unsupported', `--to ${precision} makes no sense on ${label}: ${rule.why}.`);
+  return (typeof rule.options === 'function' ? rule.options(modelFacts(model)) : rule.options) ?? {};
+}
+
+type Setting = (flags: Flags, precision: Precision) => RecipeStep['options'];
+
+/** For each flag, the precisions that it means something for, and what it sets there. */
+const SETTINGS: readonly (readonly [flag: keyof Flags, precisions: readonly Precision[] | 'all', setting: Setting])[] =
+  [
+    ['method', ['int8'], ({ method }) => ({ method: oneOf(method, METHODS, '--method') })],
+    ['include', 'all', ({ include }) => ({ include })],
+    ['exclude', 'all', ({ exclude }) => ({ exclude })],
+    ['perTensor', ['int8', 'int8-dynamic'], () => ({ perChannel: false })],
+    ['symmetric', ['int8', 'int8-weights', 'int4-weights'], () => ({ symmetric: true })],
+    [
+      'reduceRange',
+      ['int8', 'int8-dynamic'],
+      (_, precision) => (precision === 'int8' ? { guard: 'reduced' } : { reduceRange: true }),
+    ],
+    [
+      'format',
+      ['int8', 'int8-weights', 'int4-weights'],
+      ({ format }, precision) => ({
+        format: oneOf(format, precision === 'int8' ? STATIC_FORMATS : WEIGHT_FORMATS, '--format'),
+      }),
+    ],
+    [
+      'blockSize',
+      ['int8-weights', 'int4-weights'],
+      ({ blockSize }) => ({ blockSize: parseCount(blockSize ?? '', '--block-size') }),
+    ],
+  ];
+
+const METHODS = ['auto', 'min-max', 'moving-average', 'percentile', 'entropy', 'mse'] as const;
+const STATIC_FORMATS = ['qdq', 'qoperator'] as const;
+const WEIGHT_FORMATS = ['matmulnbits', 'dequantize', 'cast'] as const;
+
+/** The flags as options of the transform: only what was said. */
+function settings(flags: Flags, precision: Precision): RecipeStep['options'] {
+  const said = SETTINGS.filter(([flag]) => flags[flag] !== undefined);
+  const senseless = said.find(([, precisions]) => precisions !== 'all' && !precisions.includes(precision));
+  if (senseless) {
+    const [flag, precisions] = senseless;
+    const dashed = `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new PareError(
+      'bad-option',
+      `${dashed} means nothing for ${precision}; it is for ${(precisions as readonly string[]).join(', ')}.`,
+    );
+  }
+  return Object.assign({}, ...said.map(([, , setting]) => setting(flags, precision))) as RecipeStep['options'];
 }

@@ -1,58 +1,107 @@
-import { stat } from 'node:fs/promises';
-import { readModel, writeModel } from '@pare/core/node';
-import { simplify as simplifyTransform } from '@pare/transforms';
-import { EXIT } from '../command.js';
-import { bytes, count } from '../format.js';
+import { PareError } from '@pare/core';
+import { firstFeeds, simplifyProven } from '@pare/optimize';
+import { simplifyPasses, simplify as simplifyTransform } from '@pare/transforms';
+import { type CommandContext, EXIT } from '../command.js';
+import { bytes } from '../format.js';
+import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { collect, parseDims, parseShapes } from '../parse.js';
+import { checkOutput, type FileSummary, openModel, saveModel } from '../models.js';
+import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOptions } from '../options.js';
+import { collect } from '../parse.js';
+import { showTransform } from '../stages.js';
 
-interface Flags {
+interface Flags extends JobFlags {
   readonly output: string;
-  readonly fixShape?: string[];
-  readonly fixDim?: string[];
   readonly skip?: string[];
+  readonly check: boolean;
   readonly json?: boolean;
+}
+
+/** What `pare simplify --json` prints: `schemas/simplify.schema.json`. */
+export interface SimplifyReport {
+  readonly schema: 'pare-simplify/1.0';
+  readonly before: FileSummary;
+  readonly after: FileSummary;
+  /** One sentence a change, and what running both graphs showed. */
+  readonly notes: readonly string[];
 }
 
 /** `pare simplify`. */
 export const simplify: Register = (program, run) => {
-  program
+  const command = program
     .command('simplify')
-    .description('fold constants, remove what does nothing, fuse what belongs together; outputs stay equal')
-    .argument('<model>', 'ONNX file')
-    .requiredOption('-o, --output <file>', 'where to write the result')
-    .option('--fix-shape <name=dims>', 'fix the shape of an input, for example image=1,3,224,224', collect)
-    .option('--fix-dim <name=number>', 'fix a named dimension, for example batch=1', collect)
-    .option('--skip <pass>', 'leave a pass out', collect)
-    .option('--json', 'print the result as JSON')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  $ pare simplify model.onnx -o small.onnx\n  $ pare simplify model.onnx -o small.onnx --fix-dim batch=1 --fix-shape image=1,3,224,224',
+    .summary('fold, fuse and clean; outputs stay equal')
+    .description(
+      'Folds constants, removes what does nothing, fuses what belongs together. Both graphs are then run, on a sample of --data or ' +
+        'on random inputs: when outputs differ by more than rounding, nothing is written and the exit code is 1.',
     )
-    .action((file: string, flags: Flags) =>
-      run(async ({ terminal, progress, signal, engine }) => {
-        const fixShapes = parseShapes(flags.fixShape ?? []);
-        const fixDims = parseDims(flags.fixDim ?? []);
-        const model = await readModel(file, { signal });
-        const before = { nodes: [...model.allNodes()].length, bytes: (await stat(file)).size };
-        const [result] = await model.transform(simplifyTransform({ fixShapes, fixDims, skip: flags.skip ?? [] }), {
-          engine: engine(),
-          signal,
-          onProgress: progress.update,
-        });
-        await writeModel(flags.output, model, { signal });
-        progress.end();
-        const after = { nodes: [...model.allNodes()].length, bytes: (await stat(flags.output)).size };
-        if (flags.json) {
-          terminal.out(JSON.stringify({ before, after, notes: result?.notes ?? [] }, null, 2));
-        } else {
-          for (const note of result?.notes ?? []) terminal.out(terminal.style('dim', `  ${note}`));
-          terminal.out(
-            `${before.nodes} nodes, ${bytes(before.bytes)}  ->  ${terminal.style('bold', `${after.nodes} nodes, ${bytes(after.bytes)}`)}  ${flags.output}`,
-          );
-          terminal.out(terminal.style('dim', `${count(result?.changed ?? 0)} changes`));
+    .argument('[model]', 'ONNX file; default: the one in pare.config.ts')
+    .requiredOption('-o, --output <file>', 'where to write the result');
+  withOptions(
+    command,
+    shapeOptions,
+    (c) =>
+      c
+        .option('--skip <pass>', 'leave a pass out', collect)
+        .option('--no-check', 'do not run both graphs: for operators that the runtime does not have'),
+    dataOptions,
+    configOption,
+    jsonOption('the result'),
+    examples(
+      'simplify model.onnx -o small.onnx',
+      'simplify model.onnx -o small.onnx --fix-dim batch=1 --fix-shape image=1,3,224,224',
+    ),
+  ).action((file: string | undefined, flags: Flags) =>
+    run(async (context) => {
+      const { terminal, progress, signal } = context;
+      const { style } = terminal;
+      const job = await Job.load(flags);
+      const { fixShapes, fixDims } = job;
+      const skip = knownPasses(flags.skip ?? []);
+      await checkOutput(flags.output);
+      const { model, summary: before } = await openModel(job.model(file), signal);
+      const options = { fixShapes, fixDims, skip };
+      const transform = { engine: context.engine(), signal, onProgress: showTransform(progress) };
+      let simplified = model;
+      let notes: readonly string[];
+      if (flags.check) {
+        const proven = await simplifyProven(model, options, transform, await sampleFeeds(job, model, context));
+        if (proven.refusal !== undefined) {
+          progress.stop();
+          terminal.err(`${terminal.errStyle('red', 'error')}: ${proven.refusal}`);
+          return EXIT.gatesFail;
         }
-        return EXIT.ok;
-      }),
-    );
+        ({ model: simplified, notes } = proven);
+      } else {
+        notes = (await model.transform(simplifyTransform(options), transform))[0]?.notes ?? [];
+      }
+      const after = await saveModel(flags.output, simplified, signal);
+      progress.end();
+      const report: SimplifyReport = { schema: 'pare-simplify/1.0', before, after, notes };
+      if (flags.json) terminal.out(JSON.stringify(report, null, 2));
+      else {
+        for (const note of notes) terminal.out(style('dim', `  ${note}`));
+        const numbers = ({ nodes, bytes: n }: FileSummary): string => `${nodes} nodes, ${bytes(n)}`;
+        terminal.out(`${numbers(before)}  →  ${style('bold', numbers(after))}  ${flags.output}`);
+      }
+      return EXIT.ok;
+    }),
+  );
 };
+
+/** A sample of the job's data to run graphs on; undefined without data. */
+export async function sampleFeeds(
+  job: Job,
+  model: Parameters<typeof firstFeeds>[1],
+  { engine, signal }: CommandContext,
+): ReturnType<typeof firstFeeds> {
+  const data = await job.data();
+  return data && firstFeeds(data, model, engine(), signal);
+}
+
+function knownPasses(names: readonly string[]): readonly string[] {
+  const known = simplifyPasses().map((pass) => pass.name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return names;
+  throw new PareError('bad-option', `--skip ${unknown}: there is no such pass. They are: ${known.join(', ')}.`);
+}

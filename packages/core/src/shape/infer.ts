@@ -58,7 +58,7 @@ interface Frame {
 
 /** Deeper calls and subgraphs are not followed. */
 const MAX_DEPTH = 64;
-/** Bodies of loops and functions are walked several times; this bounds how many nodes are visited in all. */
+/** Bodies of loops and functions are walked several times; this bounds how many of their nodes are visited in all. */
 const MAX_VISITS = 400_000;
 
 class Walk implements Inference {
@@ -136,7 +136,8 @@ class Walk implements Inference {
 
   #node(node: Node, frame: Frame): void {
     const inputs = node.inputs.map((value) => (value ? this.#lookup(value, frame) : undefined));
-    const results = ++this.#visits > MAX_VISITS ? [] : this.#outputs(node, inputs, frame);
+    const exhausted = frame.depth > 0 && ++this.#visits > MAX_VISITS;
+    const results = exhausted ? [] : this.#outputs(node, inputs, frame);
     for (const [i, value] of node.outputs.entries()) {
       if (value) frame.known.set(value, this.#merge(value, results[i], frame));
     }

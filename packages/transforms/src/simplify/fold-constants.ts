@@ -26,16 +26,8 @@ const MAX_INPUT_BYTES = 64 << 20;
 /** All that folding adds to one model together: as much as one tensor may, or this part of its constants. */
 const SHARE = 1 / 8;
 
-/** Bytes that folding may still add to a model. */
-const budgets = new WeakMap<Model, number>();
-
-function budgetOf(model: Model, limit: number): number {
-  const known = budgets.get(model);
-  if (known !== undefined) return known;
-  let total = 0;
-  for (const graph of model.graph.graphs()) for (const v of graph.initializers) total += v.initializer?.byteLength ?? 0;
-  return Math.max(limit, total * SHARE);
-}
+/** How much larger than what goes in, in multiples of the limit, a value on the way may be. */
+const STEP = 4;
 
 /**
  * Computes what depends on constants only, in one session of the engine. Left alone are random operators, control flow,
@@ -45,63 +37,161 @@ function budgetOf(model: Model, limit: number): number {
 export function foldConstants(options: { readonly maxFoldBytes?: number | undefined } = {}): Pass {
   const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
   return wholePass('fold-constants', async (scope, report, context) => {
-    const foldable = findFoldable(scope, limit, report);
-    const frontier = [...foldable.keys()].filter(
+    const foldable = findFoldable(scope, limit);
+    const values = [...foldable.keys()].filter(
       (value) => isFrontier(value, foldable) && RETURNED_TYPES.has(scope.dtype(value) ?? ''),
     );
-    if (frontier.length === 0) return;
+    if (values.length === 0) return;
     if (!context.engine) {
-      report.refused(`${frontier.length} constant expressions were not computed: that needs an engine.`);
+      report.refused(`${values.length} constant expressions were not computed: that needs an engine.`);
       return;
     }
-    let budget = budgetOf(scope.model, limit);
-    for (const [value, tensor] of await compute(frontier, {
-      scope,
-      foldable,
-      engine: context.engine,
-      report,
-      signal: context.signal,
-    })) {
+    const budget = budgetOf(scope.model, limit);
+    // The small ones first: they are most of what other passes wait for.
+    const groups = groupsOf(values, foldable).sort((a, b) => growthOf(a) - growthOf(b));
+    const chosen = groups.flatMap((group) => choose(group, limit, budget, report));
+    if (chosen.length === 0) return;
+    const folding = { scope, foldable, engine: context.engine, report, signal: context.signal };
+    for (const [value, tensor] of await compute(chosen, folding)) {
       const node = value.producer as Node;
-      const growth = tensor.byteLength - (foldable.get(value)?.freed ?? 0);
-      if (growth > limit || growth > budget) {
-        report.refused(tooLarge(node, growth));
+      const size = foldable.get(value)?.size;
+      if (size === undefined && !budget.take(tensor.byteLength, limit)) {
+        report.refused(tooLarge(node, tensor.byteLength));
         continue;
       }
-      budget -= Math.max(0, growth);
       report.did(`${node.label} depends on constants only and was computed.`);
       makeConstant(value, tensor);
     }
-    budgets.set(scope.model, budget);
   });
 }
 
 const tooLarge = (node: Node, growth: number): string =>
   `${node.label} was not computed in advance: its result would make the model ${growth} bytes larger.`;
 
-interface Foldable {
-  readonly node: Node;
-  /** Bytes of constants that only this value needs: they go when it is computed. */
-  readonly freed: number;
+/** Bytes that folding may still add to a model. */
+class Budget {
+  constructor(private left: number) {}
+
+  /** Whether the model may grow by `growth` more, at most by `limit` at once. */
+  take(growth: number, limit: number): boolean {
+    if (growth > limit || growth > this.left) return false;
+    this.left -= Math.max(0, growth);
+    return true;
+  }
 }
 
-/** Values that depend on constants only and are small enough, in order of computation. */
-function findFoldable(scope: Scope, limit: number, report: Report): Map<Value, Foldable> {
+const budgets = new WeakMap<Model, Budget>();
+
+function budgetOf(model: Model, limit: number): Budget {
+  const known = budgets.get(model);
+  if (known) return known;
+  let total = 0;
+  for (const graph of model.graph.graphs()) for (const v of graph.initializers) total += v.initializer?.byteLength ?? 0;
+  const budget = new Budget(Math.max(limit, total * SHARE));
+  budgets.set(model, budget);
+  return budget;
+}
+
+interface Foldable {
+  readonly node: Node;
+  /** Bytes of the value, when they are known. */
+  readonly size: number | undefined;
+}
+
+/** Values that depend on constants only, in order of computation; not those much larger than what they are made of. */
+function findFoldable(scope: Scope, limit: number): Map<Value, Foldable> {
   const found = new Map<Value, Foldable>();
   const visit = (graph: Graph): void => {
     for (const node of graph.nodes()) {
       for (const sub of node.subgraphs()) visit(sub);
       if (!isFoldable(node, found)) continue;
-      const freed = node.inputs.reduce((sum, v) => sum + (v ? freedWith(v, found) : 0), 0);
       const outputs = node.outputs.filter((v): v is Value => v !== null);
       if (!outputs.every((v) => (scope.dtype(v) ?? 'string') !== 'string')) continue;
-      const growth = outputs.map((v) => (sizeOf(v, scope) ?? 0) - freed);
-      if (growth.some((g) => g > limit)) report.refused(tooLarge(node, Math.max(...growth)));
-      else for (const output of outputs) found.set(output, { node, freed });
+      const sizes = outputs.map((v) => sizeOf(v, scope));
+      const read = node.inputs.reduce(
+        (sum, v) => sum + (v?.constant?.byteLength ?? 0) + (v ? (found.get(v)?.size ?? 0) : 0),
+        0,
+      );
+      // A step in between may be a little larger than what goes in: it is not kept.
+      if (sizes.some((size) => (size ?? 0) > read + STEP * limit)) continue;
+      for (const [i, output] of outputs.entries()) found.set(output, { node, size: sizes[i] });
     }
   };
   visit(scope.model.graph);
   return found;
+}
+
+/** Values that share what they are made of: folding all of them frees it. */
+interface Group {
+  readonly values: Value[];
+  readonly foldable: ReadonlyMap<Value, Foldable>;
+  /** Bytes of constants that nobody needs any more when all are folded. */
+  freed: number;
+}
+
+/** Constants up to this size do not tie groups together: every Gather has an index. */
+const TIE_BYTES = 1024;
+
+function groupsOf(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>): Group[] {
+  const groupOf = new Map<Value, Group>();
+  const groups = new Set<Group>();
+  const members = new Map<Group, Value[]>();
+  const join = (into: Group, other: Group): void => {
+    if (into === other) return;
+    groups.delete(other);
+    into.freed += other.freed;
+    into.values.push(...other.values);
+    for (const value of members.get(other) ?? []) groupOf.set(value, into);
+    members.get(into)?.push(...(members.get(other) ?? []));
+  };
+  const enter = (value: Value, group: Group): void => {
+    const present = groupOf.get(value);
+    if (present) join(group, present);
+    else {
+      groupOf.set(value, group);
+      members.get(group)?.push(value);
+    }
+  };
+  for (const value of values) {
+    const group: Group = { values: [value], foldable, freed: 0 };
+    groups.add(group);
+    members.set(group, []);
+    for (const node of neededFor([value], foldable)) {
+      for (const output of node.outputs) if (output) enter(output, group);
+      for (const input of node.inputs) {
+        const size = input?.constant?.byteLength ?? 0;
+        if (!input || size <= TIE_BYTES) continue;
+        const isNew = !groupOf.has(input);
+        enter(input, group);
+        if (isNew && isFreed(input, foldable)) group.freed += size;
+      }
+    }
+  }
+  return [...groups];
+}
+
+/** Whether only folded nodes read `constant`. */
+function isFreed(constant: Value, foldable: ReadonlyMap<Value, Foldable>): boolean {
+  if (constant.isGraphOutput || constant.isGraphInput) return false;
+  return [...constant.uses].every(({ node }) => node.outputs.some((output) => output && foldable.has(output)));
+}
+
+/** Bytes that the model grows by when all of `group` is computed; those of unknown size not counted. */
+function growthOf({ values, foldable, freed }: Group): number {
+  return values.reduce((sum, value) => sum + (foldable.get(value)?.size ?? 0), -freed);
+}
+
+/** The values of `group` to compute: all, or those that are small enough by themselves. */
+function choose(group: Group, limit: number, budget: Budget, report: Report): Value[] {
+  if (budget.take(growthOf(group), limit)) return group.values;
+  const sizeOfValue = (value: Value): number => group.foldable.get(value)?.size ?? 0;
+  return [...group.values]
+    .sort((a, b) => sizeOfValue(a) - sizeOfValue(b))
+    .filter((value) => {
+      if (budget.take(sizeOfValue(value), limit)) return true;
+      report.refused(tooLarge(value.producer as Node, sizeOfValue(value)));
+      return false;
+    });
 }
 
 /** Types that an engine can give back; others may come in between. */
@@ -128,11 +218,6 @@ function isFoldable(node: Node, found: ReadonlyMap<Value, Foldable>): boolean {
     return v.constant.dtype !== 'string' && v.constant.byteLength <= MAX_INPUT_BYTES;
   };
   return inputs.length > 0 && inputs.every(isReady);
-}
-
-function freedWith(value: Value, found: ReadonlyMap<Value, Foldable>): number {
-  if (value.uses.size !== 1 || value.isGraphOutput) return 0;
-  return value.constant?.byteLength ?? found.get(value)?.freed ?? 0;
 }
 
 function sizeOf(value: Value, scope: Scope): number | undefined {

@@ -65,7 +65,7 @@ describe('judge', () => {
     );
     expect(j.recommendation.variant).toBe('dynamic');
     expect(statuses(j)).toEqual(['accepted', 'refused', 'recommended', 'refused']);
-    expect(j.verdicts[3]?.reasons[0]).toMatch(/Slower than the original: 0\.90x .* ask for size/);
+    expect(j.verdicts[3]?.reasons[0]).toMatch(/Slower than the original: 0\.90× .* ask for size/);
     expect(j.verdicts[1]?.reasons[0]).toMatch(/top-1 drops by 3\.00 %, more than the 1\.00 % allowed/);
   });
 
@@ -107,7 +107,7 @@ describe('judge', () => {
     expect(statuses(j)).toEqual(['recommended', 'refused', 'refused', 'refused']);
     expect(j.verdicts.map((v) => v.reasons[0])).toEqual([
       expect.anything(),
-      expect.stringMatching(/Neither smaller \(10\.00 MB against 10\.00 MB\) nor faster/),
+      expect.stringMatching(/Neither smaller \(10\.0 MB against 10\.0 MB\) nor faster/),
       expect.stringMatching(/4 NaN or infinite/),
       expect.stringMatching(/saturate on this CPU/),
     ]);

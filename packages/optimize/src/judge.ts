@@ -66,7 +66,7 @@ export function gateFailures(variant: MeasuredVariant, gates: Gates): string[] {
     failures.push(`p95 is ${p95.toFixed(1)} ms, over the limit of ${gates.maxP95Ms} ms.`);
   }
   if (gates.maxBytes !== undefined && variant.bytes > gates.maxBytes) {
-    failures.push(`It has ${megabytes(variant.bytes)}, over the limit of ${megabytes(gates.maxBytes)}.`);
+    failures.push(`It has ${size(variant.bytes)}, over the limit of ${size(gates.maxBytes)}.`);
   }
   const minCosine = gates.minCosine ?? (accuracy ? undefined : BLIND_MIN_COSINE);
   for (const output of numerics?.outputs ?? []) {
@@ -102,15 +102,15 @@ function saturation(variant: MeasuredVariant): string[] {
 function pointless(variant: MeasuredVariant, original: MeasuredVariant, goal: Goal): string[] {
   const smaller = variant.bytes < original.bytes * 0.98;
   const speed = variant.performance?.speedup;
-  const size = `${megabytes(variant.bytes)} against ${megabytes(original.bytes)}`;
+  const sizes = `${size(variant.bytes)} against ${size(original.bytes)}`;
   if (speed?.verdict === 'slower') {
-    if (!smaller) return [`Slower and not smaller: ${ratioText(variant)}, ${size}.`];
+    if (!smaller) return [`Slower and not smaller: ${ratioText(variant)}, ${sizes}.`];
     return goal === 'latency'
-      ? [`Slower than the original: ${ratioText(variant)}. It is smaller (${size}): ask for size to get it.`]
+      ? [`Slower than the original: ${ratioText(variant)}. It is smaller (${sizes}): ask for size to get it.`]
       : [];
   }
   if (smaller || speed?.verdict === 'faster') return [];
-  return [speed ? `Neither smaller (${size}) nor faster (${ratioText(variant)}).` : `Not smaller: ${size}.`];
+  return [speed ? `Neither smaller (${sizes}) nor faster (${ratioText(variant)}).` : `Not smaller: ${sizes}.`];
 }
 
 function pick(
@@ -163,12 +163,12 @@ function whyStay(
   goal: Goal | null,
 ): string {
   const others = variants.filter((v) => !v.isOriginal);
-  if (others.length === 0) return 'No variant could be built for this target; keep the original.';
-  if (others.every((v) => gateFailures(v, gates).length > 0)) return 'No variant holds the gates; keep the original.';
-  if (candidates.length === 0) return 'No variant that holds the gates is better; keep the original.';
+  if (others.length === 0) return 'No variant could be built for this target.';
+  if (others.every((v) => gateFailures(v, gates).length > 0)) return 'No variant holds the gates.';
+  if (candidates.length === 0) return 'No variant that holds the gates is better.';
   return goal === 'size'
-    ? 'No variant that holds the gates is smaller without being slower; keep the original.'
-    : 'No variant that holds the gates is measurably faster; keep the original. (Others that hold them are in the table.)';
+    ? 'No variant that holds the gates is smaller without being slower.'
+    : 'No variant that holds the gates is measurably faster. (Others that hold them are in the table.)';
 }
 
 /** What the numbers leave open. */
@@ -183,7 +183,7 @@ function ratioText(variant: MeasuredVariant): string {
   const speed = variant.performance?.speedup;
   if (!speed) return 'speed not measured';
   const { low, high } = speed.interval;
-  const range = `${speed.ratio.toFixed(2)}x (${low.toFixed(2)} to ${high.toFixed(2)})`;
+  const range = `${speed.ratio.toFixed(2)}× (${low.toFixed(2)} to ${high.toFixed(2)})`;
   return speed.verdict === 'no difference measured'
     ? `no difference in speed measured, ${range}`
     : `${range} the speed`;
@@ -197,9 +197,12 @@ function dropText(variant: MeasuredVariant): string {
   }
   const { value, verdict } = accuracy.drop;
   if (verdict === 'no difference measured') return `no difference in ${accuracy.metric} measured`;
-  const size =
+  const points =
     accuracy.format === 'percent' ? `${Math.abs(value * 100).toFixed(2)} points` : Math.abs(value).toPrecision(3);
-  return `${accuracy.metric} ${value > 0 ? 'worse' : 'better'} by ${size}`;
+  return `${accuracy.metric} ${value > 0 ? 'worse' : 'better'} by ${points}`;
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
+function size(bytes: number): string {
+  const [unit, scale] = bytes < 1e6 ? (['kB', 1e3] as const) : bytes < 1e9 ? (['MB', 1e6] as const) : ['GB', 1e9];
+  return `${(bytes / scale).toPrecision(3)} ${unit}`;
+}

@@ -220,7 +220,8 @@ function verdicts({ variants, refused, recommendation }: Evidence, width: number
   const best = variants.find((v) => v.name === recommendation.variant);
   const title =
     best === undefined || best.isOriginal ? 'Keep the original.' : `Ship ${visible(recommendation.variant)}.`;
-  const lines = hanging('★ ', `${title} ${visible(recommendation.reason)}`, width).map((line) => style('green', line));
+  const reasons = [recommendation.reason, ...(best?.verdict.reasons.slice(1) ?? [])].map(visible);
+  const lines = hanging('★ ', [title, ...reasons].join(' '), width).map((line) => style('green', line));
   const list = (mark: string, name: string, reasons: readonly string[]): void => {
     const text = hanging(`${mark} `, `${visible(name)}: ${visible(reasons.join(' '))}`, width);
     lines.push(...text.map((line, i) => (i === 0 ? `${style('red', mark)}${line.slice(mark.length)}` : line)));

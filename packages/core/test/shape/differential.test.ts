@@ -84,6 +84,6 @@ describe('differential against ONNX Runtime', () => {
     }
     if (process.env.SHOW) process.stdout.write(`${family} ${JSON.stringify(counts)}\n`);
     expect(counts.ran).toBeGreaterThanOrEqual(CASES / 3);
-    if (!DATA_DEPENDENT.has(family)) expect(counts.static).toBeGreaterThanOrEqual(0.9 * counts.ran);
+    if (!DATA_DEPENDENT.has(family)) expect(counts.static).toBeGreaterThanOrEqual(0.75 * counts.ran);
   });
 });

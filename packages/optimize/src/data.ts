@@ -1,4 +1,5 @@
 import { type Engine, type Feeds, type Model, PareError } from '@pare/core';
+import { type FixedShapes, fixShapes } from '@pare/transforms';
 import {
   batches,
   type DataIndex,
@@ -20,7 +21,7 @@ export interface RunData {
   readonly evaluation: Dataset;
 }
 
-export interface RunDataOptions {
+export interface RunDataOptions extends FixedShapes {
   readonly data?: Dataset | undefined;
   readonly calibration?: Dataset | undefined;
   readonly seed: number;
@@ -38,7 +39,7 @@ const RANDOM_SAMPLES = 16;
  */
 export async function prepareData(model: Model, options: RunDataOptions): Promise<RunData> {
   const { data, seed } = options;
-  if (!data) return randomData(model, seed);
+  if (!data) return randomData(await withFixedShapes(model, options), seed);
   const index = await readIndex(data, 'samples', options);
   const about = {
     name: data.name,
@@ -73,6 +74,13 @@ function readIndex(data: Dataset, stage: OptimizeStage, options: RunDataOptions)
     signal: options.signal,
     onProgress: (done, total) => options.onProgress?.({ stage, done, total }),
   });
+}
+
+/** Random inputs are made in the shapes that the variants will have, which the original takes as well. */
+async function withFixedShapes(model: Model, { fixShapes: shapes, fixDims }: FixedShapes): Promise<Model> {
+  const copy = model.clone();
+  await fixShapes({ fixShapes: shapes, fixDims }).apply(copy, {});
+  return copy;
 }
 
 function randomData(model: Model, seed: number): RunData {

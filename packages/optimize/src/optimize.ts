@@ -86,6 +86,8 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
       await firstFeeds(run.evaluation, model, engine, signal),
     );
     const simplified = proven.model;
+    // Samples that the fixed shapes do not take would refuse every variant, one by one.
+    await firstFeeds(run.evaluation, simplified, engine, signal);
     const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];
     const { recipes, refused } = await planRecipes(simplified, target, { calibrated: run.calibration !== undefined });
     await checkFolder(

@@ -18,6 +18,7 @@ import { calibrationFeeds, firstFeeds, prepareData, type RunData } from './data.
 import { checkFolder, type Delivered, deliver, type PlacedFile } from './deliver.js';
 import type { Goal } from './goal.js';
 import { type Layout, modelPath } from './layout.js';
+import { mixedRecipe, needsMixed } from './mixed.js';
 import { describeModelFile } from './model-file.js';
 import { planRecipes } from './plan.js';
 import type { OnOptimizeProgress } from './progress.js';
@@ -96,14 +97,18 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     );
     const built: BuiltVariant[] = [];
     const failed: RefusedVariant[] = [...refused];
-    for (const [i, recipe] of recipes.entries()) {
+    const queue = [...recipes];
+    for (let recipe = queue.shift(); recipe; recipe = queue.shift()) {
       throwIfAborted(signal);
       const tell = (what: string): void => {
-        options.onProgress?.({ stage: 'build', done: i, total: recipes.length, what });
+        options.onProgress?.({ stage: 'build', done: built.length, total: built.length + queue.length + 1, what });
       };
       tell(recipe.name);
       try {
-        built.push(await build(recipe, simplified, simplification, run, { ...options, staging, tell }));
+        const variant = await build(recipe, simplified, simplification, run, { ...options, staging, tell });
+        built.push(variant);
+        if (recipe.name === 'int8' && (await isNoisy(variant, simplified, run, options)))
+          queue.unshift(mixedRecipe(recipe));
       } catch (error) {
         if (!(error instanceof PareError) || error.code === 'aborted' || error.code === 'io') throw error;
         failed.push({ name: recipe.name, recipe: [], reason: error.message });
@@ -143,6 +148,18 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+/** Is a statically quantized variant so far from the model that leaving some layers in float is worth a try? */
+async function isNoisy(
+  { verifyModel }: BuiltVariant,
+  simplified: Model,
+  { calibration }: RunData,
+  { engine, signal }: OptimizeOptions,
+): Promise<boolean> {
+  if (!calibration) return false;
+  const samples = calibrationFeeds(calibration, engine, simplified, signal)();
+  return needsMixed(engine, simplified, verifyModel.model as string, samples, signal);
 }
 
 /** One variant: a copy of the simplified model, changed by its recipe, written to `staging`. */

@@ -1,12 +1,14 @@
-import type { Feeds, Model, Transform, TransformContext } from '@pare/core';
+import { type Feeds, type Model, PareError, type Transform, type TransformContext } from '@pare/core';
 import {
   type Float16Options,
   float16,
   type NodePattern,
   type QuantizeDynamicOptions,
+  type QuantizeMixedOptions,
   type QuantizeStaticOptions,
   type QuantizeWeightsOptions,
   quantizeDynamic,
+  quantizeMixed,
   quantizeStatic,
   quantizeWeights,
   type UpgradeOpsetOptions,
@@ -16,7 +18,13 @@ import type { RecipeStep as AppliedStep } from '@pare/verify';
 
 /** One transform of a recipe, as data: it can be stored, hashed and repeated. */
 export interface RecipeStep {
-  readonly transform: 'upgrade-opset' | 'float16' | 'quantize-dynamic' | 'quantize-static' | 'quantize-weights';
+  readonly transform:
+    | 'upgrade-opset'
+    | 'float16'
+    | 'quantize-dynamic'
+    | 'quantize-static'
+    | 'quantize-mixed'
+    | 'quantize-weights';
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -46,13 +54,18 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
   float16: (options, { calibration }) => float16({ ...(options as Float16Options), samples: calibration?.() }),
   'quantize-dynamic': (options) => quantizeDynamic(options as QuantizeDynamicOptions),
   'quantize-static': (options, { calibration }) =>
-    quantizeStatic({
-      ...(options as QuantizeStaticOptions),
-      // Iterable as often as needed: choosing the best method takes a second pass.
-      samples: calibration && { [Symbol.asyncIterator]: () => calibration()[Symbol.asyncIterator]() },
-    }),
+    quantizeStatic({ ...(options as QuantizeStaticOptions), samples: calibration && repeatable(calibration) }),
+  'quantize-mixed': (options, { calibration }) => {
+    if (!calibration) throw new PareError('bad-option', 'Mixed quantization needs calibration samples.');
+    return quantizeMixed({ ...(options as unknown as QuantizeMixedOptions), samples: repeatable(calibration) });
+  },
   'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
 };
+
+/** Iterable as often as needed: choosing the best calibration method takes a second pass. */
+const repeatable = (open: () => AsyncIterable<Feeds>): AsyncIterable<Feeds> => ({
+  [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator](),
+});
 
 /** Patterns are data in a recipe: `/text/` stands for a regular expression. */
 function revive(options: RecipeStep['options']): RecipeStep['options'] {

@@ -90,8 +90,8 @@ async function compare() {
   };
   const results = {};
   for (const [name, { options, peer: kind }] of Object.entries(CASES)) {
-    const ours = join(CACHE, 'pare.onnx');
-    const theirs = join(CACHE, 'peer.onnx');
+    const ours = join(CACHE, 'weight-only.pare.onnx');
+    const theirs = join(CACHE, 'weight-only.peer.onnx');
     const runs = { pare: [], peer: [] };
     for (let round = -1; round < Number(args.rounds); round++) {
       const a = timed(process.execPath, [script, 'run', JSON.stringify(options), source, ours]);

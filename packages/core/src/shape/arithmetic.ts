@@ -14,7 +14,37 @@ const atomAlone = (atom: Atom): Polynomial => polynomial([{ coefficient: 1, atom
 const byText = (a: Polynomial, b: Polynomial): number => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0);
 
 export function plus(a: Polynomial, b: Polynomial): Polynomial {
-  return polynomial([...a.terms, ...b.terms]);
+  return cancelExtrema(polynomial([...a.terms, ...b.terms]));
+}
+
+/** What is cut off and what is left make the whole: max(x, y) + min(x - t, y - t) = x + y - t. */
+function cancelExtrema(p: Polynomial): Polynomial {
+  const pairs = p.terms.filter((t) => t.atoms.length === 1 && isPair(t.atoms[0] as Atom));
+  for (const upper of pairs) {
+    for (const lower of pairs) {
+      const [max, min] = [upper.atoms[0] as Atom, lower.atoms[0] as Atom];
+      if (max.kind !== 'max' || min.kind !== 'min' || upper.coefficient !== lower.coefficient) continue;
+      const [x, y] = max.args as readonly [Polynomial, Polynomial];
+      const shift = sameShift([x, y], min.args as readonly [Polynomial, Polynomial]);
+      if (!shift) continue;
+      const rest = p.terms.filter((t) => t !== upper && t !== lower);
+      return plus(polynomial(rest), scale(minus(plus(x, y), shift), upper.coefficient));
+    }
+  }
+  return p;
+}
+
+const isPair = (atom: Atom): boolean => (atom.kind === 'min' || atom.kind === 'max') && atom.args.length === 2;
+
+/** What is to be added to both of one pair to have the other, in either order. */
+function sameShift(
+  [x, y]: readonly [Polynomial, Polynomial],
+  [u, v]: readonly [Polynomial, Polynomial],
+): Polynomial | undefined {
+  const straight = minus(x, u);
+  if (straight.text === minus(y, v).text) return straight;
+  const crossed = minus(x, v);
+  return crossed.text === minus(y, u).text ? crossed : undefined;
 }
 
 export function minus(a: Polynomial, b: Polynomial): Polynomial {

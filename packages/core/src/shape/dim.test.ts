@@ -141,6 +141,8 @@ describe('dimension arithmetic', () => {
     ['max(0, H)', 'H'],
     ['Min(H, H + 1)', 'H'],
     ['min(H, min(3, W))', 'min(3, H, W)'],
+    ['max(0, H - 3) + min(3, H)', 'H'],
+    ['W - 2*min(H, 5) - 2*max(0, H - 5)', '-2*H + W'],
     ['batch-size', 'batch-size'],
     ['batch-size + 1', '`batch-size` + 1'],
     ['unk__12', 'unk__12'],

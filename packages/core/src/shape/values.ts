@@ -121,7 +121,10 @@ export const div: BinaryFunction = (a, b, dtype) => {
   if (b === 0 || a === null || b === null) return null;
   if (typeof a === 'number' && typeof b === 'number') return fit(isFloat(dtype) ? a / b : Math.trunc(a / b), dtype);
   if (isFloat(dtype)) return typeof b === 'number' && Number.isInteger(Math.log2(b)) ? mulDim(a, 1 / b) : null;
-  return dimBounds(a)[0] >= 0 && dimBounds(b)[0] >= 0 ? floorDivDim(a, b) : null;
+  const [low] = dimBounds(a);
+  if (low >= 0 && dimBounds(b)[0] >= 0) return floorDivDim(a, b);
+  // What is a little below 0, as H - 1 of an empty H, is cut to 0.
+  return typeof b === 'number' && low > -b ? maxDim(floorDivDim(a, b), 0) : null;
 };
 
 /** Remainder with the sign of the divisor. */
@@ -180,6 +183,7 @@ export const sign: UnaryFunction = (a) => {
 
 /** `value` of type `from` cast to `to`. */
 export function cast(value: Dim, from: DType, to: DType): Dim {
+  if (from === to) return value;
   if (value === null || !hasValues(to)) return null;
   if (to === 'bool') {
     if (typeof value === 'number') return value === 0 ? 0 : 1;

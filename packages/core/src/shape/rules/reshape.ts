@@ -185,12 +185,18 @@ const concat: Rule = (op) => {
   return [tensor(dtype, concatShape(shapes, axis, rank), axis === 0 ? concatValues(op, rank) : undefined)];
 };
 
+/** Of two lengths that must be equal, the one that says more, or says it in fewer words. */
+function simpler(a: Dim, b: Dim): Dim {
+  if (a === null || typeof a === 'number' || b === null) return a ?? b;
+  return typeof b === 'number' || b.length < a.length ? b : a;
+}
+
 /** Shapes joined along `axis`; the other axes must agree, so any known one tells. */
 export function concatShape(shapes: readonly (Shape | undefined)[], axis: number, rank: number): Shape {
   return Array.from({ length: rank }, (_, i) => {
     const lengths = shapes.map((s) => s?.[i] ?? null);
     if (i === axis) return lengths.reduce(addDim, 0);
-    return lengths.find((d) => typeof d === 'number') ?? lengths.find((d) => d !== null) ?? null;
+    return lengths.reduce(simpler, null);
   });
 }
 

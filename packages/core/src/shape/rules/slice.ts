@@ -23,31 +23,21 @@ interface Range {
   readonly step: Dim;
 }
 
-/** A start or end counted from the front and clamped to [0, length], for steps forward. */
-function clampForward(index: Dim, length: Dim): Dim {
-  if (index === null) return null;
-  if (typeof index === 'number') {
-    if (index >= END) return length;
-    if (index <= -END || index === 0) return 0;
-    return index < 0 ? maxDim(addDim(length, index), 0) : minDim(index, length);
-  }
+/** A start or end counted from the front, where it is known to be counted from there or from the back; may be negative. */
+function fromFront(index: Dim, length: Dim): Dim {
+  if (typeof index === 'number') return index < 0 ? addDim(length, index) : index;
   const [low, high] = dimBounds(index);
-  if (low >= 0) return minDim(index, length);
-  // Negative for sure: from the end. Otherwise it depends on the values of the names.
-  if (high < 0) return maxDim(addDim(length, index), 0);
-  return null;
+  if (low >= 0) return index;
+  if (high < 0) return addDim(length, index);
+  // length - 1 and length - 2 become 0 in the end also when they are negative, and so count from the back.
+  const rest = subDim(length, index);
+  return rest === 1 || rest === 2 ? index : null;
 }
 
 /** Number of elements that `range` takes from an axis of `length`. */
 function sliceLength(length: Dim, { start, end, step }: Range): Dim {
   if (typeof step !== 'number' || step === 0) return null;
-  if (step > 0) {
-    const [first, last] = [clampForward(start, length), clampForward(end, length)];
-    // To the end, or from the beginning: lengths are not negative, so that one clamp is enough.
-    if (last === length) return ceilDivDim(maxDim(subDim(length, fromFront(start, length)), 0), step);
-    const count = first === 0 ? last : maxDim(subDim(last, first), 0);
-    return ceilDivDim(count, step);
-  }
+  if (step > 0) return ceilDivDim(forwardLength(length, start, end), step);
   // Backwards only in numbers, or all of an axis of any length: x[::-1].
   if (typeof start !== 'number' || typeof end !== 'number') return null;
   if (!isBackwards(end)) return null;
@@ -56,14 +46,21 @@ function sliceLength(length: Dim, { start, end, step }: Range): Dim {
   return takenFrom(length, start, end, step).count;
 }
 
+/** Length between `start` and `end`, both clamped to [0, length]. */
+function forwardLength(length: Dim, start: Dim, end: Dim): Dim {
+  const toEnd = typeof end === 'number' && end >= END;
+  if ((typeof start === 'number' && start >= END) || (typeof end === 'number' && end <= -END)) return 0;
+  const last = toEnd ? length : minDim(fromFront(end, length), length);
+  if (typeof start === 'number' && start <= -END) return maxDim(last, 0);
+  // x[-k:] has at most k elements.
+  if (toEnd && typeof start === 'number' && start < 0) return minDim(length, -start);
+  const first = fromFront(start, length);
+  // One clamp of each is enough: the difference is clamped, the end is at most the length, the start here at least 0.
+  return maxDim(subDim(last, dimBounds(first)[0] < 0 ? maxDim(first, 0) : first), 0);
+}
+
 /** ONNX Runtime reads the greatest integer as "to the end" also backwards, where it is the beginning; NumPy does not. */
 const isBackwards = (end: number): boolean => end < END;
-
-/** A start counted from the front, at least 0 but not bound by the length. */
-function fromFront(index: Dim, length: Dim): Dim {
-  if (typeof index === 'number') return index < 0 ? clampForward(index, length) : index;
-  return dimBounds(index)[0] >= 0 ? index : clampForward(index, length);
-}
 
 /** The first index that a slice of numbers takes, and how many. */
 function takenFrom(length: number, start: number, end: number, step: number): { first: number; count: number } {

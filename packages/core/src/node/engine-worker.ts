@@ -1,10 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { HostTensor, Port } from '../engine.js';
-import { Runtime, type RuntimeOptions } from './runtime.js';
+import { BACKENDS } from './backends.js';
+import { type DataFile, Runtime, type RuntimeName, type RuntimeOptions } from './runtime.js';
 
 /** What the main thread asks, and what it gets back. Every request has an id; the answer carries the same. */
 export type Request =
-  | { id: number; op: 'open'; model: Uint8Array | string; options: RuntimeOptions }
+  | { id: number; op: 'open'; model: Uint8Array | string; dataFiles: readonly DataFile[]; options: RuntimeOptions }
   | {
       id: number;
       op: 'run';
@@ -28,10 +29,16 @@ export interface Opened {
   loadMs: number;
 }
 
-/** Set by the main thread to drop what waits in the queue. */
-const stopped = workerData as Int32Array;
+/** What the thread is started with. */
+export interface ThreadData {
+  runtime: RuntimeName;
+  /** Set by the main thread to drop what waits in the queue. */
+  stopped: Int32Array;
+}
+
+const { runtime: name, stopped } = workerData as ThreadData;
 const isStopped = (): boolean => Atomics.load(stopped, 0) !== 0;
-const runtime = new Runtime(isStopped);
+let loaded: Promise<Runtime> | undefined;
 let queue = Promise.resolve();
 
 parentPort?.on('message', (request: Request | typeof STOP) => {
@@ -53,9 +60,11 @@ parentPort?.on('message', (request: Request | typeof STOP) => {
 });
 
 async function handle(request: Request): Promise<{ result: unknown; transfer: ArrayBuffer[] }> {
+  loaded ??= BACKENDS[name]().then((backend) => new Runtime(backend, isStopped));
+  const runtime = await loaded;
   switch (request.op) {
     case 'open':
-      return { result: await runtime.open(request.model, request.options), transfer: [] };
+      return { result: await runtime.open(request.model, request.dataFiles, request.options), transfer: [] };
     case 'run': {
       const outputs = await runtime.run(request.session, request.feeds, request.fetches);
       return { result: outputs, transfer: buffersOf(outputs) };

@@ -1,10 +1,16 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../builder.js';
+import type { DType, TypedArray } from '../dtype.js';
 import type { HostTensor } from '../engine.js';
+import { PareError } from '../errors.js';
+import { Tensor } from '../ir/tensor.js';
+import { serializeModel } from '../write.js';
 import { nodeEngine } from './engine.js';
-
-const engine = nodeEngine();
-afterAll(() => engine.close());
+import { wasmEngine } from './wasm-engine.js';
+import { writeModel } from './write-model.js';
 
 /** y = x * w, big enough that a run takes a while. */
 function matmuls(): ReturnType<GraphBuilder['model']> {
@@ -15,7 +21,15 @@ function matmuls(): ReturnType<GraphBuilder['model']> {
 }
 const rows = (n: number): HostTensor => ({ dtype: 'float32', dims: [n, 512], data: new Float32Array(n * 512).fill(1) });
 
-describe('nodeEngine', () => {
+describe.each([
+  { create: nodeEngine, name: /^onnxruntime-node 1\.30\.0$/ },
+  { create: wasmEngine, name: /^onnxruntime-web 1\.30\.0 \(WASM, 1 thread\)$/ },
+])('$create.name', ({ create, name }) => {
+  const engine = create();
+  afterAll(() => engine.close());
+
+  it('has a name for evidence', () => expect(engine.name).toMatch(name));
+
   it('tells the ports, runs off the main thread and leaves the feeds attached', async () => {
     const session = await engine.open(matmuls());
     expect(session.inputs).toEqual([{ name: 'x', dtype: 'float32', dims: ['rows', 512] }]);
@@ -46,8 +60,60 @@ describe('nodeEngine', () => {
     await expect(engine.open(model)).rejects.toThrow(/"y" is int4/);
   });
 
+  it('carries every type there and back, with its bits', async () => {
+    const samples: readonly [DType, TypedArray | string[]][] = [
+      ['float32', Float32Array.of(0.1, Number.NaN, -0)],
+      ['float64', Float64Array.of(Math.PI, -1e300, 5e-324)],
+      ['float16', Uint16Array.of(0x3c00, 0x7c00, 0x0001)],
+      ['int8', Int8Array.of(-128, 0, 127)],
+      ['uint8', Uint8Array.of(0, 128, 255)],
+      ['int16', Int16Array.of(-32768, 0, 32767)],
+      ['uint16', Uint16Array.of(0, 1, 65535)],
+      ['int32', Int32Array.of(-(2 ** 31), 0, 2 ** 31 - 1)],
+      ['uint32', Uint32Array.of(0, 1, 2 ** 32 - 1)],
+      ['int64', BigInt64Array.of(-(2n ** 63n), 0n, 2n ** 63n - 1n)],
+      ['uint64', BigUint64Array.of(0n, 1n, 2n ** 64n - 1n)],
+      ['bool', Uint8Array.of(0, 1, 1)],
+      ['string', ['', 'a', 'åß\u{1F600}']],
+    ];
+    const b = new GraphBuilder();
+    for (const [dtype] of samples) b.output(`${dtype} out`, b.op('Identity', [b.input(dtype, dtype, [3])]), dtype, [3]);
+    const session = await engine.open(b.model());
+    const feeds = Object.fromEntries(samples.map(([dtype, data]) => [dtype, { dtype, dims: [3], data }]));
+    const outputs = await session.run(feeds);
+    for (const [dtype, data] of samples) expect(outputs[`${dtype} out`]).toEqual({ dtype, dims: [3], data });
+    expect(Object.keys(await session.run(feeds, ['int8 out']))).toEqual(['int8 out']);
+    await session.close();
+  });
+
+  it('opens a Model, its bytes, its file, and its file with weights beside it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'pare-engine-'));
+    const model = matmuls();
+    const [whole, split] = [join(folder, 'whole.onnx'), join(folder, 'split.onnx')];
+    await writeModel(whole, model);
+    expect(await writeModel(split, model, { externalData: true })).toHaveLength(2);
+    const answers: unknown[] = [];
+    for (const form of [model, await serializeModel(model).file.bytes(), whole, split]) {
+      const session = await engine.open(form);
+      answers.push((await session.run({ x: rows(2) })).y);
+      await session.close();
+    }
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+    await expect(engine.open(join(folder, 'none.onnx'))).rejects.toBeInstanceOf(PareError);
+    await rm(folder, { recursive: true });
+  });
+
+  it('holds several sessions, which close each on its own', async () => {
+    const [a, b] = [await engine.open(matmuls()), await engine.open(matmuls())];
+    const expected = await a.run({ x: rows(1) });
+    await a.close();
+    await a.close();
+    expect(await b.run({ x: rows(1) })).toEqual(expected);
+    await b.close();
+  });
+
   it('gives up at once when aborted, and closes without waiting for the whole queue', async () => {
-    const own = nodeEngine();
+    const own = create();
     const controller = new AbortController();
     const session = await own.open(matmuls(), { signal: controller.signal });
     const long = session.time({ x: rows(512) }, 100_000);
@@ -59,5 +125,56 @@ describe('nodeEngine', () => {
     await expect(queued).rejects.toMatchObject({ code: 'aborted' });
     await closing;
     expect(Date.now() - start).toBeLessThan(5000);
+  });
+});
+
+describe('wasmEngine', () => {
+  const engine = wasmEngine();
+  afterAll(() => engine.close());
+
+  it('runs on one thread, and says so', async () => {
+    await expect(engine.open(matmuls(), { threads: 2 })).rejects.toMatchObject({
+      code: 'bad-option',
+      message: 'onnxruntime-web 1.30.0 (WASM, 1 thread) cannot run on 2 threads: ask for 1.',
+    });
+  });
+
+  it('computes what the native engine computes', async () => {
+    const native = nodeEngine();
+    const [a, b] = [await engine.open(matmuls()), await native.open(matmuls())];
+    const x = { ...rows(3), data: Float32Array.from({ length: 3 * 512 }, (_, i) => Math.sin(i)) };
+    const [wasm, cpu] = [(await a.run({ x })).y?.data, (await b.run({ x })).y?.data] as [Float32Array, Float32Array];
+    const scale = Math.max(...cpu.map(Math.abs));
+    for (const [i, v] of cpu.entries()) expect(Math.abs((wasm[i] as number) - v) / scale).toBeLessThan(1e-5);
+    await native.close();
+  });
+
+  it('ends a long run when it is closed', async () => {
+    const own = wasmEngine();
+    const session = await own.open(matmuls());
+    const long = session.time({ x: rows(1024) }, 1e6);
+    const ended = expect(long).rejects.toMatchObject({ code: 'aborted' });
+    const start = Date.now();
+    await session.close();
+    await ended;
+    expect(Date.now() - start).toBeLessThan(2000);
+    await own.close();
+  });
+
+  it.each(['int8', 'uint8'] as const)('adds products of uint8 and %s exactly, where others saturate', async (dtype) => {
+    const [K, N] = [64, 16];
+    const a = new Uint8Array(K).fill(255);
+    const values = Array.from(
+      { length: K * N },
+      (_, i) => (dtype === 'int8' ? [127, -128, 126] : [255, 0, 254])[i % 3],
+    );
+    const w = (dtype === 'int8' ? Int8Array : Uint8Array).from(values as number[]);
+    const g = new GraphBuilder();
+    g.output('y', g.op('MatMulInteger', [g.input('a', 'uint8', [1, K]), g.constant(Tensor.of(dtype, [K, N], w))]));
+    const session = await engine.open(g.model());
+    const { y } = await session.run({ a: { dtype: 'uint8', dims: [1, K], data: a } });
+    const sums = Array.from({ length: N }, (_, n) => a.reduce((sum, v, k) => sum + v * (w[k * N + n] as number), 0));
+    expect(Array.from(y?.data as Int32Array)).toEqual(sums);
+    await session.close();
   });
 });

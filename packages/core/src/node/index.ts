@@ -1,4 +1,5 @@
 export { nodeEngine } from './engine.js';
 export { FileSource } from './file.js';
 export { readModel } from './read-model.js';
+export { wasmEngine } from './wasm-engine.js';
 export { type WriteOptions, type WrittenFile, writeModel } from './write-model.js';

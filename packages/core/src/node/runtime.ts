@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-common';
 import type { DType, TypedArray } from '../dtype.js';
 import type { Feeds, HostTensor, Port } from '../engine.js';
@@ -27,22 +26,43 @@ const RETURNABLE: ReadonlySet<string> = new Set([
   'string',
 ]);
 
+/** Where the sessions run: native code, or WebAssembly. */
+export type RuntimeName = 'native' | 'wasm';
+
+/** A file with weights that belongs to a model, under the name by which the model refers to it. */
+export interface DataFile {
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+/** What tells one build of ONNX Runtime from another. */
+export interface Backend {
+  readonly ort: typeof Ort;
+  sessionOptions(options: RuntimeOptions): Ort.InferenceSession.SessionOptions;
+}
+
 /** ONNX Runtime sessions by number. Blocks the thread while it runs: lives in the engine's worker. */
 export class Runtime {
-  // CommonJS package with native code: loaded when first used, so that `@pare/core/node` costs nothing for reading files.
-  readonly #ort = createRequire(import.meta.url)('onnxruntime-node') as typeof Ort;
   readonly #sessions = new Map<number, Ort.InferenceSession>();
   #next = 1;
 
   /** `isStopped` ends a series of timed runs early. */
-  constructor(private readonly isStopped: () => boolean = () => false) {}
+  constructor(
+    private readonly backend: Backend,
+    private readonly isStopped: () => boolean,
+  ) {}
 
   async open(
     model: Uint8Array | string,
+    dataFiles: readonly DataFile[],
     options: RuntimeOptions,
   ): Promise<{ session: number; inputs: Port[]; outputs: Port[]; loadMs: number }> {
+    const settings = {
+      ...this.backend.sessionOptions(options),
+      ...(dataFiles.length > 0 ? { externalData: dataFiles } : {}),
+    };
     const start = performance.now();
-    const session = await this.#ort.InferenceSession.create(model as string, sessionOptions(options));
+    const session = await this.backend.ort.InferenceSession.create(model as string, settings);
     const loadMs = performance.now() - start;
     const inputs = session.inputMetadata.map(toPort);
     const outputs = session.outputMetadata.map(toPort);
@@ -65,7 +85,7 @@ export class Runtime {
     for (const [name, value] of Object.entries(results)) {
       const tensor = value as Ort.Tensor;
       if (tensor.data === undefined) throw new Error(`output "${name}" is not a tensor`);
-      outputs[name] = { dtype: tensor.type as DType, dims: tensor.dims, data: tensor.data as TypedArray };
+      outputs[name] = { dtype: tensor.type as DType, dims: tensor.dims, data: elements(tensor) };
     }
     return outputs;
   }
@@ -96,13 +116,20 @@ export class Runtime {
   #tensors(feeds: Feeds): Record<string, Ort.Tensor> {
     const tensors: Record<string, Ort.Tensor> = {};
     for (const [name, { dtype, dims, data }] of Object.entries(feeds)) {
-      tensors[name] = new this.#ort.Tensor(dtype as 'float32', data as Float32Array, dims);
+      tensors[name] = new this.backend.ort.Tensor(dtype as 'float32', data as Float32Array, dims);
     }
     return tensors;
   }
 }
 
-function sessionOptions({ optimization, threads, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
+/** Where JavaScript has a Float16Array the runtime returns one; a HostTensor holds the bits. */
+function elements({ type, data }: Ort.Tensor): TypedArray {
+  const array = data as Uint16Array;
+  return type === 'float16' ? new Uint16Array(array.buffer, array.byteOffset, array.length) : array;
+}
+
+/** Options that all builds take. */
+export function commonOptions({ optimization, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
   const extra: Record<string, Record<string, string>> = {};
   for (const [key, value] of Object.entries(config)) {
     // The binding wants `session.x64quantprecision` as { session: { x64quantprecision } }.
@@ -113,8 +140,6 @@ function sessionOptions({ optimization, threads, config }: RuntimeOptions): Ort.
   }
   return {
     graphOptimizationLevel: optimization,
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
     logSeverityLevel: 4,
     ...(Object.keys(extra).length > 0 ? { extra } : {}),
   };

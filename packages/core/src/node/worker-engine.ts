@@ -1,0 +1,125 @@
+import type { Engine, Feeds, HostTensor, Port, Session, SessionOptions } from '../engine.js';
+import { PareError, throwIfAborted } from '../errors.js';
+import type { Model } from '../ir/model.js';
+import { type Ask, EngineThread } from './engine-thread.js';
+import type { Opened } from './engine-worker.js';
+import type { RuntimeName } from './runtime.js';
+import type { StagedModel } from './stage-model.js';
+
+/** What tells one engine in a worker thread from another. */
+export interface EngineKind {
+  /** For evidence. */
+  readonly name: string;
+  readonly runtime: RuntimeName;
+  /** Brings a model into a form that the runtime opens. */
+  readonly stage: (model: Model | Uint8Array | string, signal?: AbortSignal) => Promise<StagedModel>;
+  /** Most intra-op threads. Default: any number. */
+  readonly maxThreads?: number;
+  /** Each session has a thread, and with it a runtime, of its own. */
+  readonly isolated: boolean;
+}
+
+/**
+ * ONNX Runtime off the main thread: `session.run` blocks the thread that calls it, and progress bars, Ctrl-C and servers need
+ * theirs.
+ */
+export class WorkerEngine implements Engine {
+  readonly name: string;
+  /** What to do for each session when it closes, or the engine does. */
+  readonly #open = new Set<() => Promise<void>>();
+  #shared: EngineThread | undefined;
+  #closed = false;
+
+  constructor(private readonly kind: EngineKind) {
+    this.name = kind.name;
+  }
+
+  async open(model: Model | Uint8Array | string, options: SessionOptions = {}): Promise<Session> {
+    const { signal, threads = 1 } = options;
+    const { isolated, maxThreads = Number.POSITIVE_INFINITY } = this.kind;
+    throwIfAborted(signal);
+    if (threads > maxThreads) {
+      throw new PareError('bad-option', `${this.name} cannot run on ${threads} threads: ask for ${maxThreads}.`);
+    }
+    const staged = await this.kind.stage(model, signal);
+    const thread = isolated ? new EngineThread(this.kind.runtime) : this.#thread();
+    const release = async (): Promise<void> => {
+      if (!this.#open.delete(release)) return;
+      if (isolated) await thread.close();
+      await staged.remove();
+    };
+    this.#open.add(release);
+    try {
+      if (this.#closed) throw new PareError('aborted', 'The engine was closed.');
+      const { optimization = 'all', config = {} } = options;
+      const request: Ask = {
+        op: 'open',
+        model: staged.model,
+        dataFiles: staged.dataFiles,
+        options: { optimization, threads, config },
+      };
+      const opened = (await thread.ask(request, signal, staged.owned)) as Opened;
+      const end = async (): Promise<void> => {
+        // Without the session's signal: closing must work after an abort. A dead worker has closed everything already.
+        if (!isolated) await thread.ask({ op: 'close', session: opened.session }, undefined).catch(() => undefined);
+        await release();
+      };
+      return new WorkerSession(thread, opened, signal, end);
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([this.#shared?.close(), ...[...this.#open].map((release) => release())]);
+  }
+
+  #thread(): EngineThread {
+    this.#shared ??= new EngineThread(this.kind.runtime);
+    return this.#shared;
+  }
+}
+
+class WorkerSession implements Session {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly loadMs: number;
+  readonly #id: number;
+  #closed = false;
+
+  constructor(
+    private readonly thread: EngineThread,
+    opened: Opened,
+    private readonly signal: AbortSignal | undefined,
+    private readonly end: () => Promise<void>,
+  ) {
+    this.#id = opened.session;
+    this.inputs = opened.inputs;
+    this.outputs = opened.outputs;
+    this.loadMs = opened.loadMs;
+  }
+
+  async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, HostTensor>> {
+    this.#refuseClosed();
+    const request: Ask = { op: 'run', session: this.#id, feeds: { ...feeds }, fetches };
+    return (await this.thread.ask(request, this.signal)) as Record<string, HostTensor>;
+  }
+
+  async time(feeds: Feeds, times: number): Promise<Float64Array> {
+    this.#refuseClosed();
+    const request: Ask = { op: 'time', session: this.#id, feeds: { ...feeds }, times };
+    return (await this.thread.ask(request, this.signal)) as Float64Array;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.end();
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new PareError('engine', 'The session is closed.');
+  }
+}

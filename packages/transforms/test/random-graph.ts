@@ -103,6 +103,7 @@ class RandomGraph {
       this.#activation,
       this.#layerNorm,
       this.#branch,
+      this.#loop,
       this.#folded,
       this.#again,
     ];
@@ -324,6 +325,34 @@ class RandomGraph {
     ]);
     const y = b.op('If', [condition()], { then_branch: arm(0), else_branch: arm(1) });
     this.#keep(y, x.dims);
+  }
+
+  /** A Loop that carries a value, reads one from outside, and gives every step of the carried one back, summed. */
+  #loop(): void {
+    const b = this.#b;
+    const x = this.#any() as Made;
+    const other = this.#pick(this.#made.filter((m) => `${m.dims}` === `${x.dims}`));
+    const body = new GraphBuilder({ name: 'body', outer: b, seed: this.#below(1000) });
+    const fresh = (hint: string): string => b.graph.freshName(hint);
+    body.input(fresh('iteration'), 'int64', []);
+    const goOn = body.input(fresh('condition'), 'bool', []);
+    const carried = body.input(fresh('carried'), 'float32');
+    const scaled = body.op('Mul', [carried, body.op('Constant', [], { value: this.#numbers([1], 0.5, 1) })]);
+    const outside = this.#pick([other.value, body.op('Relu', [other.value])]);
+    const sum = body.op('Add', [body.op('Identity', [scaled]), outside]);
+    const shape = body.op('Shape', [sum]);
+    const kept = body.op('Reshape', [sum, this.#pick([shape, body.op('Identity', [shape])])]);
+    body.output(fresh('go_on'), body.op('Identity', [goOn]), 'bool');
+    body.output(fresh('next'), kept, 'float32');
+    body.output(fresh('step'), body.op('Neg', [body.op('Neg', [kept])]), 'float32');
+    const steps = b.constant(Tensor.of('int64', [], [3]));
+    const [last, all] = b.node('Loop', [steps, null, x.value], { body: body.graph }, { outputs: 2 }).outputs as [
+      Value,
+      Value,
+    ];
+    this.#keep(last, x.dims);
+    const summed = this.opset >= 13 ? b.op('ReduceSum', [all, [0]], { keepdims: 0 }) : all;
+    this.#keep(summed, x.dims);
   }
 
   /** Arithmetic on constants, added to a value. */

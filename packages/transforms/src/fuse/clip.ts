@@ -88,12 +88,13 @@ const MOVING: ReadonlySet<string> = new Set([
   'Unsqueeze',
 ]);
 
-function rangeOf(value: Value, scope: Scope): readonly [number, number] | undefined {
+function rangeOf(value: Value, scope: Scope, steps = 8): readonly [number, number] | undefined {
   const { producer } = value;
   if (producer?.domain !== '') return undefined;
   const clip = clipOf(producer, scope);
   if (clip) return [clip.min, clip.max];
-  if (MOVING.has(producer.opType)) return producer.inputs[0] ? rangeOf(producer.inputs[0], scope) : undefined;
+  if (MOVING.has(producer.opType))
+    return producer.inputs[0] && steps > 0 ? rangeOf(producer.inputs[0], scope, steps - 1) : undefined;
   return RANGES[producer.opType];
 }
 

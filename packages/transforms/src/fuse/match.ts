@@ -2,6 +2,9 @@ import type { Node, Value } from '@pare/core';
 import { madeBy } from '../simplify/edit.js';
 import type { Scope } from '../simplify/scope.js';
 
+/** Steps of a product that are followed: no pattern has more. */
+const MAX_FACTORS = 6;
+
 /** The nodes of a pattern, gathered while it is matched from its last node upwards. */
 export class Match {
   readonly nodes: Node[];
@@ -53,7 +56,8 @@ export class Match {
       product.scalar *= constant;
       return;
     }
-    const only = isTop || (value.uses.size === 1 && !value.isGraphOutput);
+    const isOwn = isTop || (value.uses.size === 1 && !value.isGraphOutput);
+    const only = isOwn && product.nodes.length < MAX_FACTORS;
     const mul = only ? madeBy(value, 'Mul', this.last) : undefined;
     const div = only ? madeBy(value, 'Div', this.last) : undefined;
     const [a, b] = (mul ?? div)?.inputs ?? [];

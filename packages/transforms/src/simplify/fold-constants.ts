@@ -133,41 +133,39 @@ interface Group {
 const TIE_BYTES = 1024;
 
 function groupsOf(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>): Group[] {
-  const groupOf = new Map<Value, Group>();
-  const groups = new Set<Group>();
-  const members = new Map<Group, Value[]>();
-  const join = (into: Group, other: Group): void => {
-    if (into === other) return;
-    groups.delete(other);
-    into.freed += other.freed;
-    into.values.push(...other.values);
-    for (const value of members.get(other) ?? []) groupOf.set(value, into);
-    members.get(into)?.push(...(members.get(other) ?? []));
-  };
-  const enter = (value: Value, group: Group): void => {
-    const present = groupOf.get(value);
-    if (present) join(group, present);
-    else {
-      groupOf.set(value, group);
-      members.get(group)?.push(value);
+  // Disjoint sets: each value points to another of its group, the last one to itself.
+  const links = new Map<Value, Value>();
+  const rootOf = (value: Value): Value => {
+    let root = value;
+    for (let next = links.get(root); next && next !== root; next = links.get(root)) root = next;
+    for (let at = value; at !== root; ) {
+      const next = links.get(at) ?? root;
+      links.set(at, root);
+      at = next;
     }
+    return root;
   };
-  for (const value of values) {
-    const group: Group = { values: [value], foldable, freed: 0 };
-    groups.add(group);
-    members.set(group, []);
-    for (const node of neededFor([value], foldable)) {
-      for (const output of node.outputs) if (output) enter(output, group);
-      for (const input of node.inputs) {
-        const size = input?.constant?.byteLength ?? 0;
-        if (!input || size <= TIE_BYTES) continue;
-        const isNew = !groupOf.has(input);
-        enter(input, group);
-        if (isNew && isFreed(input, foldable)) group.freed += size;
-      }
+  const constants = new Set<Value>();
+  for (const [value, { node }] of foldable) {
+    for (const input of node.inputs) {
+      const size = input?.constant?.byteLength;
+      if (!input || (size !== undefined && size <= TIE_BYTES)) continue;
+      if (size !== undefined) constants.add(input);
+      links.set(rootOf(input), rootOf(value));
     }
   }
-  return [...groups];
+  const groups = new Map<Value, Group>();
+  for (const value of values) {
+    const root = rootOf(value);
+    const group = groups.get(root) ?? { values: [], foldable, freed: 0 };
+    groups.set(root, group);
+    group.values.push(value);
+  }
+  for (const constant of constants) {
+    const group = groups.get(rootOf(constant));
+    if (group && isFreed(constant, foldable)) group.freed += constant.constant?.byteLength ?? 0;
+  }
+  return [...groups.values()];
 }
 
 /** Whether only folded nodes read `constant`. */

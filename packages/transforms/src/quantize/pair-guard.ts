@@ -1,4 +1,3 @@
-import { roundHalfEven } from './params.js';
 import { perFactor, type WeightMatrix } from './weight-matrix.js';
 
 /** What calibration knows about the activations that a weight multiplies, by input channel of the whole operator. */
@@ -16,6 +15,8 @@ const MOST = 127;
 const RATIOS = [1, 1.05, 1.1, 1.17, 1.25, 1.35, 1.5, 1.7, 2];
 /** Pairs of a channel that the trials look at: enough to rank nine scales. */
 const TRIAL_PAIRS = 256;
+/** Adding and subtracting it rounds to the nearest integer, ties to even. */
+const ROUND = 1.5 * 2 ** 52;
 
 /**
  * Scales (one a channel) for int8 weights no two neighbours of which can overflow the 16-bit sums of x64 kernels without VNNI.
@@ -31,19 +32,13 @@ export function guardedScales(
   statistics: InputStatistics,
 ): Float32Array {
   const scales = finest.slice();
-  const broken = breaking(values, matrix, finest, statistics);
-  if (broken.length === 0) return scales;
-  const least = new Float64Array(matrix.channels).fill(Number.POSITIVE_INFINITY);
-  const trial = new Float32Array(matrix.channels);
-  for (const ratio of RATIOS) {
-    for (const c of broken) trial[c] = (finest[c] as number) * ratio;
-    const errors = trialErrors(values, matrix, trial, statistics, broken);
-    for (const c of broken) {
-      if ((errors[c] as number) >= (least[c] as number)) continue;
-      least[c] = errors[c] as number;
-      scales[c] = trial[c] as number;
-    }
-  }
+  const peaks = perFactor(matrix, statistics.peak, 255);
+  const powers = perFactor(matrix, statistics.power, 1);
+  forEachChannel(values, matrix, (row, c, group) => {
+    const peak = peaks[group] as Float64Array;
+    const scale = finest[c] as number;
+    if (breaks(row, scale, peak)) scales[c] = scale * leastErrorRatio(row, scale, peak, powers[group] as Float64Array);
+  });
   return scales;
 }
 
@@ -56,67 +51,65 @@ export function quantizeGuarded(
 ): Uint8Array {
   const out = new Uint8Array(values.length);
   const peaks = perFactor(matrix, peak, 255);
-  forEachPair(matrix, 1, (c, group, k, a, b) => {
-    const scale = (scales.length === 1 ? scales[0] : scales[c]) as number;
+  const { depth, stride, offsets } = matrix;
+  forEachChannel(values, matrix, (row, c, group) => {
+    const inverse = 1 / (scales[c] as number);
     const of = peaks[group] as Float64Array;
-    const x = (values[a] as number) / scale;
-    const y = b < 0 ? 0 : (values[b] as number) / scale;
-    const pair = fitPair(x, y, of[k] as number, b < 0 ? 0 : (of[k + 1] as number));
-    out[a] = first(pair);
-    if (b >= 0) out[b] = second(pair);
+    const base = c * stride;
+    for (let k = 0; k < depth; k += 2) {
+      const pair = fitPair(
+        (row[k] as number) * inverse,
+        (row[k + 1] as number) * inverse,
+        of[k] as number,
+        of[k + 1] as number,
+      );
+      out[base + (offsets[k] as number)] = first(pair);
+      if (k + 1 < depth) out[base + (offsets[k + 1] as number)] = second(pair);
+    }
   });
   return out;
 }
 
-/** Channels with a pair that breaks the bound under `scales`. */
-function breaking(
-  values: Float32Array,
-  matrix: WeightMatrix,
-  scales: Float32Array,
-  { peak }: InputStatistics,
-): number[] {
-  const peaks = perFactor(matrix, peak, 255);
-  const broken = new Set<number>();
-  forEachPair(matrix, 1, (c, group, k, a, b) => {
-    if (b < 0) return;
-    const scale = (scales.length === 1 ? scales[0] : scales[c]) as number;
-    const i = roundHalfEven((values[a] as number) / scale);
-    const j = roundHalfEven((values[b] as number) / scale);
-    const of = peaks[group] as Float64Array;
-    if (i * j > 0 && Math.abs((of[k] as number) * i + (of[k + 1] as number) * j) > PAIR_LIMIT) broken.add(c);
-  });
-  return [...broken].sort((a, b) => a - b);
+/** Whether a pair of `row`, which ends with a zero when the depth is odd, breaks the bound under `scale`. */
+function breaks(row: Float32Array, scale: number, peak: Float64Array): boolean {
+  const inverse = 1 / scale;
+  for (let k = 0; k < row.length; k += 2) {
+    const x = (row[k] as number) * inverse;
+    const y = (row[k + 1] as number) * inverse;
+    // Weights of different signs can only help each other; and a pair is rounded up by half a step at most.
+    if (
+      x * y <= 0 ||
+      (peak[k] as number) * (Math.abs(x) + 0.5) + (peak[k + 1] as number) * (Math.abs(y) + 0.5) <= PAIR_LIMIT
+    ) {
+      continue;
+    }
+    if ((peak[k] as number) * Math.abs(round(x)) + (peak[k + 1] as number) * Math.abs(round(y)) > PAIR_LIMIT)
+      return true;
+  }
+  return false;
 }
 
-/** Squared error of each of `channels`, weighted by the power of the inputs, over some of its pairs. */
-function trialErrors(
-  values: Float32Array,
-  matrix: WeightMatrix,
-  scales: Float32Array,
-  { peak, power }: InputStatistics,
-  channels: readonly number[],
-): Float64Array {
-  const errors = new Float64Array(matrix.channels);
-  const peaks = perFactor(matrix, peak, 255);
-  const powers = perFactor(matrix, power, 1);
-  const every = Math.max(1, Math.floor(matrix.depth / 2 / TRIAL_PAIRS));
-  forEachPair(
-    matrix,
-    every,
-    (c, group, k, a, b) => {
-      const scale = scales[c] as number;
-      const peakOf = peaks[group] as Float64Array;
-      const powerOf = powers[group] as Float64Array;
-      const x = (values[a] as number) / scale;
-      const y = b < 0 ? 0 : (values[b] as number) / scale;
-      const pair = fitPair(x, y, peakOf[k] as number, b < 0 ? 0 : (peakOf[k + 1] as number));
-      const dx = (x - first(pair)) * scale;
-      const dy = (y - second(pair)) * scale;
-      errors[c]! += dx * dx * (powerOf[k] as number) + (b < 0 ? 0 : dy * dy * (powerOf[k + 1] as number));
-    },
-    channels,
-  );
-  return errors;
+/** The trial ratio of least squared error of `row`, weighted by the power of the inputs, judged by some of its pairs. */
+function leastErrorRatio(row: Float32Array, scale: number, peak: Float64Array, power: Float64Array): number {
+  const step = 2 * Math.max(1, Math.floor(row.length / 2 / TRIAL_PAIRS));
+  let best = 1;
+  let least = Number.POSITIVE_INFINITY;
+  for (const ratio of RATIOS) {
+    const inverse = 1 / (scale * ratio);
+    let error = 0;
+    for (let k = 0; k < row.length; k += step) {
+      const x = (row[k] as number) * inverse;
+      const y = (row[k + 1] as number) * inverse;
+      const pair = fitPair(x, y, peak[k] as number, peak[k + 1] as number);
+      error += (x - first(pair)) ** 2 * (power[k] as number) + (y - second(pair)) ** 2 * (power[k + 1] as number);
+    }
+    error *= ratio * ratio;
+    if (error < least) {
+      least = error;
+      best = ratio;
+    }
+  }
+  return best;
 }
 
 /**
@@ -124,8 +117,8 @@ function trialErrors(
  * only when both have one sign. Two integers in one number: read them with `first` and `second`.
  */
 function fitPair(x: number, y: number, peakX: number, peakY: number): number {
-  let i = clamp(roundHalfEven(x));
-  let j = clamp(roundHalfEven(y));
+  let i = clamp(round(x));
+  let j = clamp(round(y));
   if (i * j > 0 && peakX * Math.abs(i) + peakY * Math.abs(j) > PAIR_LIMIT) {
     const sign = i > 0 ? 1 : -1;
     const u = Math.min(Math.abs(x), MOST);
@@ -142,32 +135,29 @@ function fitPair(x: number, y: number, peakX: number, peakY: number): number {
 
 const first = (pair: number): number => (pair >> 8) - 128;
 const second = (pair: number): number => (pair & 255) - 128;
-const clamp = (v: number): number => (v > MOST ? MOST : Math.max(v, -MOST));
+const round = (v: number): number => v + ROUND - ROUND;
+const clamp = (v: number): number => (v > MOST ? MOST : v < -MOST ? -MOST : v);
 
-/**
- * Calls `visit` for pairs of neighbouring factors k, k + 1 of each channel: every `every`th pair, elements `a` and `b` of the
- * tensor (b is -1 at an odd end), in the order of memory.
- */
-function forEachPair(
+/** Channels that are gathered together: their elements lie side by side in a MatMul weight. */
+const BLOCK = 16;
+
+/** Calls `visit` with the factors of each channel in a row (the same buffer each time), a zero behind an odd number of them. */
+function forEachChannel(
+  values: Float32Array,
   { channels, depth, stride, offsets, groups }: WeightMatrix,
-  every: number,
-  visit: (c: number, group: number, k: number, a: number, b: number) => void,
-  some?: readonly number[],
+  visit: (row: Float32Array, channel: number, group: number) => void,
 ): void {
-  const perGroup = channels / groups;
-  const count = some?.length ?? channels;
-  const step = 2 * every;
-  const pair = (n: number, k: number): void => {
-    const c = some ? (some[n] as number) : n;
-    const base = c * stride;
-    visit(
-      c,
-      Math.floor(c / perGroup),
-      k,
-      base + (offsets[k] as number),
-      k + 1 < depth ? base + (offsets[k + 1] as number) : -1,
-    );
-  };
-  if (stride === 1) for (let k = 0; k < depth; k += step) for (let n = 0; n < count; n++) pair(n, k);
-  else for (let n = 0; n < count; n++) for (let k = 0; k < depth; k += step) pair(n, k);
+  const length = depth + (depth % 2);
+  const rows = Array.from({ length: BLOCK }, () => new Float32Array(length));
+  for (let start = 0; start < channels; start += BLOCK) {
+    const count = Math.min(BLOCK, channels - start);
+    for (let k = 0; k < depth; k++) {
+      const at = start * stride + (offsets[k] as number);
+      for (let n = 0; n < count; n++) (rows[n] as Float32Array)[k] = values[at + n * stride] as number;
+    }
+    for (let n = 0; n < count; n++) {
+      const channel = start + n;
+      visit(rows[n] as Float32Array, channel, Math.floor((channel * groups) / channels));
+    }
+  }
 }

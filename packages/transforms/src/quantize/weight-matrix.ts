@@ -52,16 +52,19 @@ export function productMatrix(dims: readonly number[], transposed: boolean): Wei
 
 /**
  * A number for each factor of each group from one for each input channel of the operator: [group][k]. `fallback` where there
- * is none.
+ * is none, and once more at the end.
  */
 export function perFactor(
-  matrix: WeightMatrix,
+  { groups, depth, inputs }: WeightMatrix,
   perInput: ArrayLike<number> | undefined,
   fallback: number,
 ): Float64Array[] {
-  const { groups, depth, inputs } = matrix;
   const perGroup = perInput ? perInput.length / groups : 0;
-  return Array.from({ length: groups }, (_, g) =>
-    Float64Array.from({ length: depth }, (_, k) => perInput?.[g * perGroup + (inputs[k] as number)] ?? fallback),
-  );
+  const factors = (group: number): Float64Array => {
+    const of = new Float64Array(depth + 1).fill(fallback);
+    if (perInput) for (let k = 0; k < depth; k++) of[k] = perInput[group * perGroup + (inputs[k] as number)] as number;
+    return of;
+  };
+  if (perInput) return Array.from({ length: groups }, (_, group) => factors(group));
+  return new Array<Float64Array>(groups).fill(factors(0));
 }

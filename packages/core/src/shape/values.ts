@@ -4,6 +4,7 @@ import { type Dim, type Shape, staticShape } from '../ir/type.js';
 import {
   addDim,
   ceilDim,
+  ceilDivDim,
   dimBounds,
   equalDims,
   floorDim,
@@ -121,10 +122,9 @@ export const div: BinaryFunction = (a, b, dtype) => {
   if (b === 0 || a === null || b === null) return null;
   if (typeof a === 'number' && typeof b === 'number') return fit(isFloat(dtype) ? a / b : Math.trunc(a / b), dtype);
   if (isFloat(dtype)) return typeof b === 'number' && Number.isInteger(Math.log2(b)) ? mulDim(a, 1 / b) : null;
-  const [low] = dimBounds(a);
-  if (low >= 0 && dimBounds(b)[0] >= 0) return floorDivDim(a, b);
-  // What is a little below 0, as H - 1 of an empty H, is cut to 0.
-  return typeof b === 'number' && low > -b ? maxDim(floorDivDim(a, b), 0) : null;
+  if (dimBounds(a)[0] >= 0 && dimBounds(b)[0] >= 0) return floorDivDim(a, b);
+  // The floor of what is not negative, the ceiling of what is.
+  return typeof b === 'number' && b > 0 ? maxDim(floorDivDim(a, b), minDim(ceilDivDim(a, b), 0)) : null;
 };
 
 /** Remainder with the sign of the divisor. */

@@ -1,4 +1,4 @@
-import type { Node } from '@pare/core';
+import { type Node, PareError } from '@pare/core';
 import { kernels } from '../kernels/index.js';
 import { type ConstantSource, constantSource } from './constant-source.js';
 import { guardedScales, type InputStatistics, quantizeGuarded } from './pair-guard.js';
@@ -64,7 +64,9 @@ export async function prepareWeight(
   };
   const layout = channelLayout(tensor.dims, scheme.perChannel ? matrix.axis : null);
   const values = await read();
-  const spec = weightParameters(kernels(), values, layout, target, { search: scheme.search });
+  const spec = finiteParameters(source, () =>
+    weightParameters(kernels(), values, layout, target, { search: scheme.search }),
+  );
   const isGuarded = scheme.guard === 'pairs';
   let scales: Float32Array = isGuarded ? guardedScales(values, matrix, spec.scale, statistics) : spec.scale;
   const raised = new Set<number>();
@@ -86,6 +88,16 @@ export async function prepareWeight(
         ? quantizeGuarded(await read(), matrix, scales, statistics)
         : quantizeWeight(kernels(), await read(), layout, final),
   };
+}
+
+/** What `compute` gives; its complaint names the weight. */
+function finiteParameters<T>({ root }: ConstantSource, compute: () => T): T {
+  try {
+    return compute();
+  } catch (error) {
+    if (!(error instanceof PareError)) throw error;
+    throw new PareError(error.code, `Weight "${root.name}": ${error.message}`, { cause: error });
+  }
 }
 
 /**

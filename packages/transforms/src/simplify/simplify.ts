@@ -1,5 +1,4 @@
 import {
-  inferTypes,
   type Model,
   PareError,
   type Transform,
@@ -28,7 +27,7 @@ import { initializersOutOfInputs } from './initializer-inputs.js';
 import { inlineConstantIf, inlineFunctions } from './inline.js';
 import { learn } from './knowledge.js';
 import { eliminateNoOps } from './no-ops.js';
-import type { Pass } from './rewrite.js';
+import type { Pass, PassContext, PassResult } from './rewrite.js';
 import { shareInitializers } from './shared-initializers.js';
 
 /** Options of `simplify`. */
@@ -111,8 +110,8 @@ async function apply(model: Model, options: SimplifyOptions, context: TransformC
   const skipped = skippedPasses(options);
   const notes: string[] = [];
   let changed = 0;
-  const once = [fixShapes(options), ...(options.inlineFunctions ? [inlineFunctions()] : [])];
-  for (const pass of once) {
+  const first = [fixShapes(options), ...(options.inlineFunctions ? [inlineFunctions()] : [])];
+  for (const pass of first) {
     const result = await pass.apply(model, context);
     changed += result.changed;
     notes.push(...result.notes, ...result.refusals);
@@ -120,28 +119,39 @@ async function apply(model: Model, options: SimplifyOptions, context: TransformC
   topologicalSort(model.graph);
   const isOld = model.opset < FIRST_OPSET;
   if (isOld)
-    notes.push(`The model is opset ${model.opset}; before ${FIRST_OPSET} only what is unused or doubled is removed.`);
+    notes.push(`The model is opset ${model.opset}: before ${FIRST_OPSET} only what is unused or doubled goes.`);
   const passes = simplifyPasses(options).filter(({ name }) => !skipped.has(name) && (!isOld || ANY_OPSET.has(name)));
-  let refusals = new Set<string>();
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    let found = 0;
-    refusals = new Set();
     const knowledge = learn(model);
-    for (const [i, pass] of passes.entries()) {
-      throwIfAborted(context.signal);
-      const result = await pass.apply(model, { ...context, knowledge });
-      found += result.changed;
-      notes.push(...result.notes);
-      for (const refusal of result.refusals) refusals.add(refusal);
-      context.onProgress?.(
-        'simplify',
-        round * passes.length + i + 1,
-        Math.max(round + 1, USUAL_ROUNDS) * passes.length,
-      );
-    }
-    changed += found;
-    if (found === 0) break;
+    const result = await runRound(model, passes, { ...context, knowledge }, round);
+    changed += result.changed;
+    for (const note of result.notes) notes.push(note);
+    if (result.changed > 0) continue;
+    // What the last round left alone is left alone for good.
+    notes.push(...new Set(result.refusals));
+    if (changed > 0) knowledge.annotate();
+    break;
   }
-  inferTypes(model).annotate();
-  return { changed, notes: [...notes, ...refusals] };
+  return { changed, notes };
+}
+
+async function runRound(
+  model: Model,
+  passes: readonly Pass[],
+  context: PassContext,
+  round: number,
+): Promise<PassResult> {
+  let changed = 0;
+  const notes: string[] = [];
+  const refusals: string[] = [];
+  const steps = Math.max(round + 1, USUAL_ROUNDS) * passes.length;
+  for (const [i, pass] of passes.entries()) {
+    throwIfAborted(context.signal);
+    const result = await pass.apply(model, context);
+    changed += result.changed;
+    for (const note of result.notes) notes.push(note);
+    for (const refusal of result.refusals) refusals.push(refusal);
+    context.onProgress?.('simplify', round * passes.length + i + 1, steps);
+  }
+  return { changed, notes, refusals };
 }

@@ -72,6 +72,8 @@ export interface VerifyOptions {
   readonly gates?: Gates;
   /** Stages to leave out. */
   readonly skip?: readonly Stage[];
+  /** Why integer kernels of this engine cannot saturate, a sentence. Default: they might, and are checked. */
+  readonly noSaturation?: string | undefined;
   /** Default 1. */
   readonly threads?: number;
   /** Thread counts that must give the same bits as one. Default 2. */
@@ -328,6 +330,7 @@ class Run {
       const exact = graph && exactReference(graph);
       if (this.#skip.has('saturation') || !graph) results.push(null);
       else if (!exact) results.push(NO_SATURATION);
+      else if (this.options.noSaturation) results.push({ ...NO_SATURATION, reason: this.options.noSaturation });
       else results.push(await this.#compareExact(original.subject, model, subject, exact));
       this.#progress('saturation', results.length - 1, entries.length - 1, model.name);
     }

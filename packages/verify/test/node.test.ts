@@ -216,6 +216,13 @@ describe('a process of its own', () => {
     expect(small.peakBytes).toBeLessThan(ballast.byteLength);
     expect(small.peakBytes - small.baselineBytes).toBeLessThan(30e6);
   });
+  it('sees the memory of WebAssembly', async () => {
+    const { peakBytes, baselineBytes } = await freshProcess(at('heavy.onnx'), feeds, { runtime: 'wasm' });
+    expect(peakBytes - baselineBytes).toBeGreaterThan(40e6);
+    await expect(freshProcess(new Uint8Array(10), feeds, { runtime: 'wasm' })).rejects.toMatchObject({
+      code: 'engine',
+    });
+  });
   it('says when the model fails, and is gone when stopped', async () => {
     await expect(freshProcess(new Uint8Array(10), feeds)).rejects.toMatchObject({ code: 'engine' });
     const controller = new AbortController();

@@ -1,5 +1,6 @@
 export { nodeEngine } from './engine.js';
 export { FileSource } from './file.js';
 export { readModel } from './read-model.js';
+export type { RuntimeName } from './runtime.js';
 export { wasmEngine } from './wasm-engine.js';
 export { type WriteOptions, type WrittenFile, writeModel } from './write-model.js';

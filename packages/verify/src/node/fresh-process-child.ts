@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { GraphBuilder, PareError } from '@pare/core';
-import { nodeEngine } from '@pare/core/node';
+import { nodeEngine, wasmEngine } from '@pare/core/node';
 import type { FreshAnswer, FreshTask } from './fresh-process.js';
 
 /** The process that measures one model: takes a task, answers, and is killed by its parent. */
@@ -13,15 +13,15 @@ process.once('message', (task: FreshTask) => {
 });
 process.once('disconnect', () => process.exit());
 
-async function measure({ model, feeds, threads, config }: FreshTask): Promise<FreshAnswer> {
-  const engine = nodeEngine();
+async function measure({ model, feeds, threads, config, runtime }: FreshTask): Promise<FreshAnswer> {
+  const engine = runtime === 'wasm' ? wasmEngine() : nodeEngine();
   // A model of nothing first: the engine itself belongs to the baseline.
   const builder = new GraphBuilder();
   const x = builder.input('x', 'float32', [1]);
   const empty = await engine.open(builder.output('y', builder.op('Identity', [x]), 'float32', [1]).model());
   await empty.run({ x: { dtype: 'float32', dims: [1], data: new Float32Array(1) } });
-  await empty.close();
   const baselineBytes = process.memoryUsage.rss();
+  await empty.close();
 
   const session = await engine.open(model, { threads, config });
   const [firstRunMs] = await session.time(feeds, 1);

@@ -4,13 +4,15 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Feeds, Model, PareError, throwIfAborted } from '@pare/core';
-import { writeModel } from '@pare/core/node';
+import { type RuntimeName, writeModel } from '@pare/core/node';
 import type { FreshProcess } from '../evidence.js';
 
 export interface FreshProcessOptions {
   /** Default 1. */
   readonly threads?: number;
   readonly config?: Readonly<Record<string, string>>;
+  /** Which engine runs it: `nodeEngine`, or `wasmEngine`. Default `native`. */
+  readonly runtime?: RuntimeName;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -20,6 +22,7 @@ export interface FreshTask {
   readonly feeds: Feeds;
   readonly threads: number;
   readonly config: Readonly<Record<string, string>>;
+  readonly runtime: RuntimeName;
 }
 
 export type FreshAnswer =
@@ -63,7 +66,8 @@ async function runChild(model: Uint8Array | string, feeds: Feeds, options: Fresh
   options.signal?.addEventListener('abort', onAbort, { once: true });
   try {
     return await new Promise<FreshProcess>((resolve, reject) => {
-      const task: FreshTask = { model, feeds, threads: options.threads ?? 1, config: options.config ?? {} };
+      const { threads = 1, config = {}, runtime = 'native' } = options;
+      const task: FreshTask = { model, feeds, threads, config, runtime };
       child.once('message', (answer: FreshAnswer) => {
         if (answer.ok) resolve(answer.result);
         else reject(new PareError('engine', answer.message));

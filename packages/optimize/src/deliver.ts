@@ -90,6 +90,7 @@ export async function deliver(
       model,
       externalData,
       sessionConfig: variant.sessionConfig,
+      needs: made?.recipe.needs ?? [],
       peakBytes: variant.performance?.freshProcess?.peakBytes ?? null,
     });
   }

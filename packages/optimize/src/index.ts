@@ -14,6 +14,7 @@ export * from './precision.js';
 export * from './progress.js';
 export * from './recipe.js';
 export * from './recipe-hash.js';
+export * from './runnable.js';
 export * from './simplify-proven.js';
 export * from './targets/detect.js';
 export { type ModelFacts, modelFacts } from './targets/facts.js';

@@ -15,6 +15,7 @@ interface Case {
   nan?: number;
   saturates?: boolean;
   scored?: boolean;
+  timed?: boolean;
 }
 
 /** A measured variant in which only what the judge looks at is filled with care. */
@@ -42,10 +43,10 @@ function variant(c: Case, isOriginal = false): MeasuredVariant {
           saturation: c.saturates ? { verdict: 'saturates', reason: 'SQNR falls by 16 dB.' } : null,
         },
     stability: null,
-    performance: {
-      latency: { p95: c.p95 ?? 10 },
-      speedup: isOriginal ? null : { ratio, interval, verdict },
-    },
+    performance:
+      (c.timed ?? true)
+        ? { latency: { p95: c.p95 ?? 10 }, speedup: isOriginal ? null : { ratio, interval, verdict } }
+        : null,
   } as unknown as MeasuredVariant;
 }
 
@@ -119,6 +120,39 @@ describe('judge', () => {
     expect(j.verdicts[1]?.reasons).toHaveLength(3);
     expect(statuses(run([{ ratio: 2, bytes: 3e6, cosine: 0.98, scored: false }]))).toEqual(['recommended', 'refused']);
     expect(statuses(run([{ ratio: 2, bytes: 3e6, cosine: 0.98 }]))).toEqual(['accepted', 'recommended']);
+  });
+
+  it('goes by size where speed could not be measured, says so, and promises none', () => {
+    const untimed = (cases: Case[], gates = {}, goal: 'latency' | 'size' | null = 'latency'): Judgement =>
+      judge(
+        [variant({ bytes: 10e6, timed: false }, true), ...cases.map((c) => variant({ ...c, timed: false }))],
+        gates,
+        goal,
+      );
+    const cases = [
+      { name: 'fp16', bytes: 5e6 },
+      { name: 'int4', bytes: 1.5e6, drop: 0.04, worse: true },
+      { name: 'int8', bytes: 2.6e6 },
+      { name: 'fp32', bytes: 9.9e6 },
+    ];
+    for (const goal of ['latency', 'size', null] as const) {
+      const { verdicts, recommendation } = untimed(cases, { maxDrop: 0.01 }, goal);
+      expect(recommendation.variant).toBe('int8');
+      expect(recommendation.reason).toBe(
+        'The smallest that holds the gates, with no word on its speed, which was not measured: 26 % of the size, no difference in top-1 measured.',
+      );
+      expect(verdicts.map((v) => v.status).slice(0, 4)).toEqual(['accepted', 'accepted', 'refused', 'recommended']);
+      expect(verdicts[1]?.reasons).toEqual([expect.stringMatching(/speed not measured/)]);
+    }
+    expect(untimed(cases).verdicts[4]?.reasons).toEqual(['Not smaller: 9.90 MB against 10.00 MB.']);
+    const none = untimed([{ bytes: 11e6 }], {}, null).recommendation;
+    expect(none).toEqual({
+      variant: 'original',
+      reason: expect.stringMatching(/is smaller, and speed was not measured/),
+    });
+    const gated = untimed(cases, { maxP95Ms: 50 });
+    expect(gated.recommendation.variant).toBe('original');
+    expect(gated.verdicts[3]?.reasons[0]).toMatch(/latency was not measured, so the gate on p95 cannot hold/);
   });
 
   it('says so when there is nothing to choose from', () => {

@@ -7,6 +7,9 @@ export interface Judgement {
   readonly recommendation: Recommendation;
 }
 
+/** What the recommended variant is chosen by. */
+type Wanted = Goal | 'size, speed unknown';
+
 /** Without data to score, outputs must at least point the same way as the original's. */
 export const BLIND_MIN_COSINE = 0.99;
 
@@ -15,16 +18,18 @@ export const BLIND_MIN_COSINE = 0.99;
  * are not finite where the original's are, when its integer kernels saturate, when it is neither smaller nor faster than the
  * original, or, where latency is the goal, when it is slower; without a goal (null), speed and size refuse nothing beyond the
  * gates. Recommended is the fastest (goal `latency` or none) or smallest (`size`) of the rest; one that is slower than the
- * original never is, and with goal `latency` nothing but a variant that is measurably faster is.
+ * original never is, and with goal `latency` nothing but a variant that is measurably faster is. Where no speed was measured
+ * nothing can be said of it: the smallest is recommended, whatever the goal.
  */
 export function judge(variants: readonly MeasuredVariant[], gates: Gates, goal: Goal | null = 'latency'): Judgement {
   const original = variants.find((v) => v.isOriginal);
+  const wanted: Wanted = original?.performance ? (goal ?? 'latency') : 'size, speed unknown';
   const refusals = variants.map((v) => (v.isOriginal || !original ? [] : refusalsOf(v, original, gates, goal)));
   const candidates = variants.filter((v, i) => !v.isOriginal && refusals[i]?.length === 0);
-  const best = original && pick(candidates, original, goal);
+  const best = original && pick(candidates, original, wanted);
   const recommendation: Recommendation = best
-    ? { variant: best.name, reason: praise(best, original, goal) }
-    : { variant: original?.name ?? 'original', reason: stay(variants, candidates, gates, goal) };
+    ? { variant: best.name, reason: praise(best, original, wanted) }
+    : { variant: original?.name ?? 'original', reason: stay(variants, candidates, gates, wanted) };
   const verdicts = variants.map((variant, i): Verdict => {
     const reasons = refusals[i] ?? [];
     if (reasons.length > 0) return { status: 'refused', reasons };
@@ -62,6 +67,9 @@ export function gateFailures(variant: MeasuredVariant, gates: Gates): string[] {
     failures.push(`Its drop of ${accuracy.metric} is not a number, so the gate on it cannot hold.`);
   }
   const p95 = performance?.latency.p95;
+  if (p95 === undefined && gates.maxP95Ms !== undefined) {
+    failures.push('Its latency was not measured, so the gate on p95 cannot hold.');
+  }
   if (p95 !== undefined && gates.maxP95Ms !== undefined && p95 > gates.maxP95Ms) {
     failures.push(`p95 is ${p95.toFixed(1)} ms, over the limit of ${gates.maxP95Ms} ms.`);
   }
@@ -116,10 +124,10 @@ function pointless(variant: MeasuredVariant, original: MeasuredVariant, goal: Go
 function pick(
   candidates: readonly MeasuredVariant[],
   original: MeasuredVariant,
-  goal: Goal | null,
+  wanted: Wanted,
 ): MeasuredVariant | undefined {
   const ratio = (v: MeasuredVariant): number => v.performance?.speedup?.ratio ?? 0;
-  if (goal === 'size') {
+  if (wanted !== 'latency') {
     return candidates
       .filter((v) => v.performance?.speedup?.verdict !== 'slower' && v.bytes < original.bytes)
       .sort((a, b) => a.bytes - b.bytes || ratio(b) - ratio(a))[0];
@@ -134,41 +142,44 @@ function pick(
   return level.sort((a, b) => drop(a) - drop(b) || a.bytes - b.bytes || ratio(b) - ratio(a))[0];
 }
 
-function praise(best: MeasuredVariant, original: MeasuredVariant, goal: Goal | null): string {
+function praise(best: MeasuredVariant, original: MeasuredVariant, wanted: Wanted): string {
   const share = `${((best.bytes / original.bytes) * 100).toFixed(0)} % of the size`;
-  const first =
-    goal === 'size'
-      ? `The smallest that is not slower: ${share}`
-      : `The fastest that holds the gates: ${ratioText(best)}`;
-  const second = goal === 'size' ? ratioText(best) : share;
-  return `${first}, ${second}, ${dropText(best)}.`;
+  const words: Record<Wanted, string> = {
+    latency: `The fastest that holds the gates: ${ratioText(best)}, ${share}`,
+    size: `The smallest that is not slower: ${share}, ${ratioText(best)}`,
+    'size, speed unknown': `The smallest that holds the gates, with no word on its speed, which was not measured: ${share}`,
+  };
+  return `${words[wanted]}, ${dropText(best)}.`;
 }
 
 function stay(
   variants: readonly MeasuredVariant[],
   candidates: readonly MeasuredVariant[],
   gates: Gates,
-  goal: Goal | null,
+  wanted: Wanted,
 ): string {
   const original = variants.find((v) => v.isOriginal);
   const failures = original ? gateFailures(original, gates) : [];
   const itself = failures.length > 0 ? ` But it fails itself: ${failures.join(' ')}` : '';
-  return `${whyStay(variants, candidates, gates, goal)}${itself}`;
+  return `${whyStay(variants, candidates, gates, wanted)}${itself}`;
 }
 
 function whyStay(
   variants: readonly MeasuredVariant[],
   candidates: readonly MeasuredVariant[],
   gates: Gates,
-  goal: Goal | null,
+  wanted: Wanted,
 ): string {
   const others = variants.filter((v) => !v.isOriginal);
   if (others.length === 0) return 'No variant could be built for this target.';
   if (others.every((v) => gateFailures(v, gates).length > 0)) return 'No variant holds the gates.';
   if (candidates.length === 0) return 'No variant that holds the gates is better.';
-  return goal === 'size'
-    ? 'No variant that holds the gates is smaller without being slower.'
-    : 'No variant that holds the gates is measurably faster. (Others that hold them are in the table.)';
+  const words: Record<Wanted, string> = {
+    latency: 'is measurably faster. (Others that hold them are in the table.)',
+    size: 'is smaller without being slower.',
+    'size, speed unknown': 'is smaller, and speed was not measured.',
+  };
+  return `No variant that holds the gates ${words[wanted]}`;
 }
 
 /** What the numbers leave open. */

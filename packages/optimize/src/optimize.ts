@@ -3,34 +3,29 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, posix } from 'node:path';
 import { type Engine, type Model, PareError, throwIfAborted } from '@pare/core';
 import { readModel, writeModel } from '@pare/core/node';
-import {
-  type Dataset,
-  type Gates,
-  type Metric,
-  type RefusedVariant,
-  type RepeatInfo,
-  type VerifyModel,
-  verify,
-} from '@pare/verify';
-import { freshProcess, hostInfo } from '@pare/verify/node';
+import type { Dataset, Gates, Metric, RefusedVariant, RepeatInfo, VerifyModel } from '@pare/verify';
+import { hostInfo } from '@pare/verify/node';
 import { assembleEvidence } from './assemble.js';
-import { calibrationFeeds, firstFeeds, prepareData, type RunData } from './data.js';
+import { calibrationFeeds, firstFeeds, isDataError, prepareData, type RunData } from './data.js';
 import { checkFolder, type Delivered, deliver, type PlacedFile } from './deliver.js';
 import type { Goal } from './goal.js';
 import { type Layout, modelPath } from './layout.js';
+import { measureFor, measurementCaveats, refuseUnmeasurable } from './measure.js';
 import { mixedRecipe, needsMixed } from './mixed.js';
 import { describeModelFile } from './model-file.js';
 import { planRecipes } from './plan.js';
 import type { OnOptimizeProgress } from './progress.js';
 import { applyRecipe, type Recipe } from './recipe.js';
+import { explainFailure, refuseOpset } from './runnable.js';
 import { simplifyProven } from './simplify-proven.js';
-import type { TargetName } from './targets/profile.js';
+import { type TargetName, targetProfile } from './targets/profile.js';
 
 export interface OptimizeOptions {
   /** ONNX file. */
   readonly model: string;
   /** Folder for the result. */
   readonly output: string;
+  /** The native engine, which folds, calibrates, and measures what will run natively. */
   readonly engine: Engine;
   /** Labelled samples. Without any, accuracy is not measured, and what needs calibration is not built. */
   readonly data?: Dataset | undefined;
@@ -46,7 +41,7 @@ export interface OptimizeOptions {
   /** Input shapes to fix; null leaves a dimension free. */
   readonly fixShapes?: Readonly<Record<string, readonly (number | null)[]>> | undefined;
   readonly fixDims?: Readonly<Record<string, number>> | undefined;
-  /** Intra-op threads of every measurement. Default 1. */
+  /** Intra-op threads of every measurement. Default 1, and no more on `web-wasm`. */
   readonly threads?: number | undefined;
   /** Default 1. */
   readonly seed?: number | undefined;
@@ -72,9 +67,12 @@ export interface BuiltVariant {
  * @throws PareError `bad-file`, `bad-model`, `bad-data`, `bad-option`, `io`, `aborted`; nothing is written then.
  */
 export async function optimize(options: OptimizeOptions): Promise<Delivered> {
-  const { signal, engine, seed = 1, threads = 1, target = 'node-cpu' } = options;
+  const { signal, engine, seed = 1, threads = 1, target = 'node-cpu', gates = {} } = options;
+  const profile = await targetProfile(target);
+  refuseUnmeasurable(profile, threads, gates);
   await checkFolder(options);
   const model = await readModel(options.model, { signal });
+  refuseOpset(model);
   const info = await describeModelFile(options.model, model, { signal });
   const run = await prepareData(model, { ...options, seed });
   const staging = await mkdtemp(join(tmpdir(), 'pare-optimize-'));
@@ -90,7 +88,7 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     // Samples that the fixed shapes do not take would refuse every variant, one by one.
     await firstFeeds(run.evaluation, simplified, engine, signal);
     const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];
-    const { recipes, refused } = await planRecipes(simplified, target, { calibrated: run.calibration !== undefined });
+    const { recipes, refused } = await planRecipes(simplified, profile, { calibrated: run.calibration !== undefined });
     await checkFolder(
       options,
       recipes.map((recipe) => recipe.name),
@@ -110,25 +108,26 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
         if (recipe.name === 'int8' && (await isNoisy(variant, simplified, run, options)))
           queue.unshift(mixedRecipe(recipe));
       } catch (error) {
-        if (!(error instanceof PareError) || error.code === 'aborted' || error.code === 'io') throw error;
+        if (!(error instanceof PareError) || error.code === 'aborted' || error.code === 'io' || isDataError(error)) {
+          throw error;
+        }
         failed.push({ name: recipe.name, recipe: [], reason: error.message });
       }
     }
     options.onProgress?.({ stage: 'build', done: recipes.length, total: recipes.length });
     const original: VerifyModel = { name: 'original', model: options.model, graph: model, bytes: info.bytes };
-    const verified = await verify(
+    const { verified, engine: measuredOn } = await measureFor(
+      profile,
       engine,
       original,
       built.map((b) => b.verifyModel),
       {
         data: run.evaluation,
         metrics: options.metric ? [options.metric] : [],
-        gates: options.gates ?? {},
+        gates,
         threads,
         seed,
         signal,
-        fresh: (variant, feeds) =>
-          freshProcess(variant.model as string, feeds, { threads, config: variant.sessionConfig ?? {}, signal }),
         ...(options.budgetMs === undefined ? {} : { budgetMs: options.budgetMs }),
         onProgress: options.onProgress,
       },
@@ -136,15 +135,17 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     const evidence = assembleEvidence(verified, {
       model: { ...info, inputs: verified.inputs, outputs: verified.outputs },
       data: run.info,
-      host: hostInfo(engine.name),
-      options: { target, threads, batchSize: 1, seed, gates: options.gates ?? {} },
+      host: hostInfo(measuredOn),
+      options: { target, threads, batchSize: 1, seed, gates },
       refused: failed,
       goal: options.goal ?? 'latency',
-      warnings: proven.refusal === undefined ? [] : [proven.refusal],
+      warnings: [...(proven.warning === undefined ? [] : [proven.warning]), ...measurementCaveats(profile)],
       repeat: options.repeat ?? { command: '', config: null },
     });
     options.onProgress?.({ stage: 'write', done: 0, total: undefined });
     return await deliver(evidence, built, model, { ...options, staging });
+  } catch (error) {
+    throw explainFailure(error, model);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }

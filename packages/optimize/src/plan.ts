@@ -32,7 +32,7 @@ export async function planRecipes(model: Model, target: TargetName | Target, opt
   for (const name of CONSIDERED) {
     const rule = profile.variants[name];
     const settings = typeof rule.options === 'function' ? rule.options(facts) : rule.options;
-    const recipe = recipeFor(name, settings, sentence(rule.why));
+    const recipe = { ...recipeFor(name, settings, sentence(rule.why)), ...(rule.needs ? { needs: rule.needs } : {}) };
     const reason = refusal(name, rule, facts, options);
     if (reason) refused.push({ name, recipe: recipe.steps.map((step) => ({ ...step, notes: [] })), reason });
     else recipes.push(recipe);
@@ -46,7 +46,7 @@ function halfScales(target: Target, recipes: readonly Recipe[]): Recipe | undefi
   const [half, four] = ['fp16', 'int4-weights'].map((name) => recipes.find((r) => r.name === name));
   if (!half || !four || target.variants.fp16.aim !== 'speed') return undefined;
   const why = 'Blocks of 4-bit weights with float16 scales and activations: the fewest bytes.';
-  return { name: 'int4-fp16', dtype: 'q4f16', why, steps: [...four.steps, ...half.steps] };
+  return { ...half, name: 'int4-fp16', dtype: 'q4f16', why, steps: [...four.steps, ...half.steps] };
 }
 
 function refusal(name: Precision, rule: VariantRule, facts: ModelFacts, options: PlanOptions): string | undefined {

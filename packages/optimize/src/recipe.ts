@@ -39,6 +39,8 @@ export interface Recipe {
   readonly steps: readonly RecipeStep[];
   /** Runtime config that the variant needs. */
   readonly sessionConfig?: Readonly<Record<string, string>>;
+  /** What a device must have, in the words of the bundle, for example `shader-f16`. */
+  readonly needs?: readonly string[];
 }
 
 /** What steps may need beside the model. */
@@ -77,12 +79,25 @@ function revive(options: RecipeStep['options']): RecipeStep['options'] {
   return { ...options, ...Object.fromEntries(lists.map((key) => [key, (options[key] as unknown[]).map(pattern)])) };
 }
 
-/** Applies `recipe` to `model` in place; returns what each step did, for the evidence. */
+/**
+ * Applies `recipe` to `model` in place; returns what each step did, for the evidence.
+ * @throws PareError `unsupported` when no step finds anything to change; what the transforms throw.
+ */
 export async function applyRecipe(model: Model, recipe: Recipe, context: RecipeContext): Promise<AppliedStep[]> {
   const applied: AppliedStep[] = [];
+  let changed = 0;
   for (const { transform, options } of recipe.steps) {
     const [result] = await model.transform(TRANSFORMS[transform](revive(options), context), context);
     applied.push({ transform, options, notes: result?.notes ?? [] });
+    // A newer opset alone is the same model.
+    if (transform !== 'upgrade-opset') changed += result?.changed ?? 0;
+  }
+  if (recipe.steps.length > 0 && changed === 0) {
+    const last = applied.flatMap((step) => step.notes).at(-1) ?? '';
+    throw new PareError(
+      'unsupported',
+      `There is nothing in the model that ${recipe.name} could change. ${last}`.trim(),
+    );
   }
   return applied;
 }

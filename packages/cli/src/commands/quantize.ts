@@ -16,7 +16,7 @@ import { type CommandContext, EXIT } from '../command.js';
 import { bytes } from '../format.js';
 import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { checkOutput, type FileSummary, openModel, saveModel } from '../models.js';
+import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOptions } from '../options.js';
 import { collect, oneOf, parseCount } from '../parse.js';
 import { showTransform } from '../stages.js';
@@ -128,8 +128,9 @@ async function simplified(
 ): Promise<{ readonly model: Model; readonly steps: AppliedStep[] }> {
   const options = { fixShapes, fixDims };
   const context = { engine: engine(), signal, onProgress: showTransform(progress) };
-  const feeds = data && (await firstFeeds(data, model, engine(), signal));
-  const proven = await simplifyProven(model, options, context, feeds);
+  const proven = await running(model, async () =>
+    simplifyProven(model, options, context, data && (await firstFeeds(data, model, engine(), signal))),
+  );
   return { model: proven.model, steps: [{ transform: 'simplify', options, notes: proven.notes }] };
 }
 

@@ -5,7 +5,7 @@ import { type CommandContext, EXIT } from '../command.js';
 import { bytes } from '../format.js';
 import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { checkOutput, type FileSummary, openModel, saveModel } from '../models.js';
+import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOptions } from '../options.js';
 import { collect } from '../parse.js';
 import { showTransform } from '../stages.js';
@@ -65,7 +65,9 @@ export const simplify: Register = (program, run) => {
       let simplified = model;
       let notes: readonly string[];
       if (flags.check) {
-        const proven = await simplifyProven(model, options, transform, await sampleFeeds(job, model, context));
+        const proven = await running(model, async () =>
+          simplifyProven(model, options, transform, await sampleFeeds(job, model, context)),
+        );
         if (proven.refusal !== undefined) {
           progress.stop();
           terminal.err(`${terminal.errStyle('red', 'error')}: ${proven.refusal}`);

@@ -9,13 +9,14 @@ import {
   renderReport,
   renderTable,
   type Stage,
+  type VerifyOptions,
   verify as verifyModels,
 } from '@pare/verify';
 import { freshProcess, hostInfo } from '@pare/verify/node';
 import { type CommandContext, EXIT } from '../command.js';
 import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
-import { checkOutput, openForVerify } from '../models.js';
+import { checkOutput, openForVerify, running } from '../models.js';
 import {
   configOption,
   dataOptions,
@@ -92,7 +93,7 @@ export async function measure(
   }
   const show = showStages(progress);
   const info = await dataInfo(data, seed, signal, (done, total) => show({ stage: 'samples', done, total }));
-  const verified = await verifyModels(engine(), first, others, {
+  const options: VerifyOptions = {
     data,
     metrics: metric ? [metric] : [],
     gates,
@@ -103,7 +104,8 @@ export async function measure(
     ...(budgetMs === undefined ? {} : { budgetMs }),
     fresh: (model, feeds) => freshProcess(model.model, feeds, { threads, config: model.sessionConfig ?? {}, signal }),
     onProgress: show,
-  });
+  };
+  const verified = await running(first.graph, () => verifyModels(engine(), first, others, options));
   progress.end();
   return assembleEvidence(verified, {
     model: { ...first.info, inputs: verified.inputs, outputs: verified.outputs },

@@ -63,6 +63,7 @@ export function nodeCpu(cpu: CpuFlavour): Target {
     name: 'node-cpu',
     label: `Node.js on ${flavour.label}`,
     runtime: 'onnxruntime-node',
+    measurement: { runtime: 'native', caveats: [] },
     cpu,
     integers: flavour.integers,
     variants: variantsFor(flavour),

@@ -1,3 +1,4 @@
+import type { RuntimeName } from '@pare/core/node';
 import type { Precision } from '../precision.js';
 import { type CpuFlavour, detectCpu } from './detect.js';
 import type { ModelFacts } from './facts.js';
@@ -17,6 +18,8 @@ export interface VariantRule {
   readonly why: string;
   /** Options of its transform on this target, as plain data; they may depend on the model. */
   readonly options?: TransformOptions | ((facts: ModelFacts) => TransformOptions);
+  /** What a device must have for it, beside the target itself: names of features as in a bundle. Default nothing. */
+  readonly needs?: readonly string[];
   /** Why not for a model with these facts; undefined when it makes sense. */
   readonly refuse?: (facts: ModelFacts) => string | undefined;
 }
@@ -30,6 +33,18 @@ export interface IntegerArithmetic {
   readonly saturates: boolean;
 }
 
+/** How variants for a target are measured on the machine that makes them. */
+export interface Measurement {
+  /** What runs the original and the variants, for accuracy, numerics and speed alike. */
+  readonly runtime: RuntimeName;
+  /** Why speed cannot be measured here, a sentence; undefined where it is. */
+  readonly noSpeed?: string;
+  /** Why integer kernels cannot saturate there, a sentence; undefined where that is checked. */
+  readonly noSaturation?: string;
+  /** What readers of the numbers must know, a sentence each. */
+  readonly caveats: readonly string[];
+}
+
 /** A place where models run, with what it can compute. */
 export interface Target {
   readonly name: TargetName;
@@ -37,6 +52,7 @@ export interface Target {
   readonly label: string;
   /** The runtime that executes there. */
   readonly runtime: 'onnxruntime-node' | 'onnxruntime-web';
+  readonly measurement: Measurement;
   /** Processor class, for `node-cpu`. */
   readonly cpu?: CpuFlavour;
   /** Undefined where nothing computes in 8 bits. */

@@ -11,6 +11,14 @@ export const webWasm: Target = {
   name: 'web-wasm',
   label: 'browsers, on the CPU (WebAssembly)',
   runtime: 'onnxruntime-web',
+  measurement: {
+    runtime: 'wasm',
+    noSaturation: 'WebAssembly adds 8-bit products in 32 bits: nothing can saturate.',
+    caveats: [
+      'Everything was measured in Node.js on the WebAssembly build that browsers load, with one thread of this processor. ' +
+        'Chromium compiles it the same way; other browsers and devices give other times. Only the building of the variants ran natively.',
+    ],
+  },
   integers: { activations: 'uint8', weights: 'uint8', saturates: false },
   variants: {
     fp16: {
@@ -49,8 +57,20 @@ export const webWebgpu: Target = {
   name: 'web-webgpu',
   label: 'browsers, on the GPU (WebGPU)',
   runtime: 'onnxruntime-web',
+  measurement: {
+    runtime: 'native',
+    noSpeed: 'Speed was not measured: WebGPU cannot be timed on this machine.',
+    caveats: [
+      'Accuracy and numerics were measured on the CPU, which computes float16 variants in float32 between casts: a GPU that computes ' +
+        'in 16 bits can differ. Check the answers, too, on the devices that matter.',
+    ],
+  },
   variants: {
-    fp16: { aim: 'speed', why: 'half the bytes and 16-bit arithmetic, on devices with the feature shader-f16' },
+    fp16: {
+      aim: 'speed',
+      why: 'half the bytes and 16-bit arithmetic, on devices with the feature shader-f16',
+      needs: ['shader-f16'],
+    },
     bf16: { aim: 'no', why: 'WebGPU has no bfloat16' },
     int8: { aim: 'no', why: NO_INTEGERS },
     'int8-dynamic': { aim: 'no', why: NO_INTEGERS },

@@ -185,8 +185,25 @@ export function broadcast(a: Polynomial, b: Polynomial): Polynomial {
     if (bounds(p)[0] >= 2) return p;
     args.set(p.text, p);
   }
-  const [only, ...more] = args.values();
-  return more.length === 0 ? (only as Polynomial) : atomAlone(call('broadcast', [...args.values()].sort(byText)));
+  const parts = [...args.values()];
+  const kept = parts.filter((p) => !parts.some((whole) => whole !== p && isCutFrom(p, whole)));
+  return kept.length === 1 ? (kept[0] as Polynomial) : atomAlone(call('broadcast', kept.sort(byText)));
+}
+
+/**
+ * A broadcast of both has the length of `whole`, because `p` is the first so many of it, as when a table of positions is cut:
+ * min(whole, 512); or because no length is negative: max(whole, 0).
+ */
+function isCutFrom(p: Polynomial, whole: Polynomial): boolean {
+  const others = (kind: 'min' | 'max'): readonly Polynomial[] => {
+    const parts = flatten(kind, p);
+    return parts.some((part) => part.text === whole.text) ? parts.filter((part) => part.text !== whole.text) : [];
+  };
+  const [least, most] = [others('min'), others('max')];
+  return (
+    (least.length > 0 && least.every((part) => bounds(part)[0] >= 1)) ||
+    (most.length > 0 && most.every((part) => bounds(part)[1] <= 0))
+  );
 }
 
 /** The arguments of `p` when it is nothing but a `kind` of several, else itself. */

@@ -38,7 +38,11 @@ const operations: Record<string, [(a: Dim, b: Dim) => Dim, (a: number, b: number
   mod: [modDim, (a, b) => (b === 0 ? Number.NaN : a - b * Math.floor(a / b))],
   min: [minDim, Math.min],
   max: [maxDim, Math.max],
-  broadcast: [broadcastDim, (a, b) => (a === 1 ? b : b === 1 || a === b ? a : Number.NaN)],
+  // Of lengths, which are not negative.
+  broadcast: [
+    broadcastDim,
+    (a, b) => (a < 0 || b < 0 ? Number.NaN : a === 1 ? b : b === 1 || a === b ? a : Number.NaN),
+  ],
 };
 
 const { tree } = fc.letrec<{ tree: Expression; leaf: Expression; node: Expression }>((tie) => ({
@@ -163,6 +167,9 @@ describe('dimension arithmetic', () => {
     expect(broadcastDim('W', 'H')).toBe('broadcast(H, W)');
     expect(broadcastDim(broadcastDim('H', 'W'), 'H')).toBe('broadcast(H, W)');
     expect(broadcastDim('H', null)).toBe(null);
+    expect(broadcastDim('H', minDim('H', 512))).toBe('H');
+    expect(broadcastDim('H - 2', maxDim(subDim('H', 2), 0))).toBe('H - 2');
+    expect(broadcastDim('H', minDim('H', 'W'))).toBe('broadcast(H, min(H, W))');
   });
 
   it('answers unknown instead of a number that is not exact', () => {

@@ -68,10 +68,12 @@ export const simplify: Register = (program, run) => {
         const proven = await running(model, async () =>
           simplifyProven(model, options, transform, await sampleFeeds(job, model, context)),
         );
-        if (proven.refusal !== undefined) {
+        if (proven.proof !== 'equal') {
           progress.stop();
-          terminal.err(`${terminal.errStyle('red', 'error')}: ${proven.refusal}`);
-          return EXIT.gatesFail;
+          const isWrong = proven.proof === 'different';
+          const kind = isWrong ? terminal.errStyle('red', 'error') : terminal.errStyle('yellow', 'warning');
+          terminal.err(`${kind}: ${proven.warning}`);
+          if (isWrong) return EXIT.gatesFail;
         }
         ({ model: simplified, notes } = proven);
       } else {

@@ -86,13 +86,17 @@ export function chooseShapes(
   const draw = (axis: number): number => (axis === 0 ? plan.batch : plan.length * (plan.distinct ? next++ : 1));
   return inputs.map(({ shape }) =>
     shape.map((dim, axis) => {
-      if (dim === null) return draw(axis);
+      if (dim === null) return draw(isState(shape) ? 0 : axis);
       for (const name of dimNames(dim)) if (!lengths.has(name)) lengths.set(name, draw(axis));
       const length = substituteDim(dim, lengths);
       return typeof length === 'number' ? Math.max(0, length) : draw(axis);
     }),
   );
 }
+
+/** [layers, batch, hidden] with the batch free: the state of a recurrent network. */
+const isState = (shape: Shape): boolean =>
+  shape.length === 3 && shape[1] === null && typeof shape[0] === 'number' && typeof shape[2] === 'number';
 
 /** Seeded random data of `shapes` for `inputs`: normal floats, integers from 0 to `maxInteger`, random bits. */
 export function randomFeeds(

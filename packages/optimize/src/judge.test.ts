@@ -144,7 +144,7 @@ describe('judge', () => {
       expect(verdicts.map((v) => v.status).slice(0, 4)).toEqual(['accepted', 'accepted', 'refused', 'recommended']);
       expect(verdicts[1]?.reasons).toEqual([expect.stringMatching(/speed not measured/)]);
     }
-    expect(untimed(cases).verdicts[4]?.reasons).toEqual(['Not smaller: 9.90 MB against 10.00 MB.']);
+    expect(untimed(cases).verdicts[4]?.reasons).toEqual(['Not smaller: 9.90 MB against 10.0 MB.']);
     const none = untimed([{ bytes: 11e6 }], {}, null).recommendation;
     expect(none).toEqual({
       variant: 'original',

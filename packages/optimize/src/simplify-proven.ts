@@ -6,6 +6,8 @@ export interface SimplifiedModel {
   readonly model: Model;
   /** Whether both computed the same. `unknown`: no random inputs suit the model. `different`: simplifying was undone. */
   readonly proof: 'equal' | 'unknown' | 'different';
+  /** Shapes of inputs, by name, that the model was seen to take; undefined when it was not run on random inputs. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
   /** One sentence a change, and what the comparison said. */
   readonly notes: readonly string[];
   /** What a reader must know where the proof is not `equal`. */
@@ -16,7 +18,7 @@ export interface SimplifiedModel {
  * Simplifies a copy of `model` and runs both, on `feeds` (a real sample) or random inputs: outputs that differ by more than
  * rounding mean that the model stays as it is. Where no random inputs suit the model, nothing is proven, and the warning says so.
  * `context` must have an engine.
- * @throws PareError `bad-model` when the original itself does not run; `bad-option` for shapes that do not fit; `aborted`.
+ * @throws PareError `bad-model` or `engine` when the original itself does not run; `bad-option` for shapes that do not fit; `aborted`.
  */
 export async function simplifyProven(
   model: Model,
@@ -36,7 +38,11 @@ export async function simplifyProven(
     if (!(error instanceof PareError) || !['bad-model', 'engine'].includes(error.code)) throw error;
     // What somebody chose must run; random inputs may just not suit the model.
     if (error.code === 'bad-model' && feeds) throw error;
-    if (error.code === 'engine') return undo(model, `The simplified model does not run: ${error.message}`);
+    if (error.code === 'engine') {
+      // Whose fault it is: an original that does not open throws here.
+      await (await engine.open(model, { optimization: 'disabled', ...(signal ? { signal } : {}) })).close();
+      return undo(model, `The simplified model does not run: ${error.message}`);
+    }
     const warning = `Not compared with the original. ${error.message} Fix the shapes, or give samples to compare on.`;
     return { model: simplified, proof: 'unknown', notes: [...notes, warning], warning };
   }
@@ -45,7 +51,7 @@ export async function simplifyProven(
   if (isEqual) {
     const what = worst.maxRel === 0 ? 'bit for bit' : `to ${worst.maxRel.toExponential(1)} of the largest value`;
     const proof = `Ran both on ${runs} ${feeds ? 'sample' : 'random inputs'}: equal ${what}.`;
-    return { model: simplified, proof: 'equal', notes: [...notes, proof] };
+    return { model: simplified, proof: 'equal', notes: [...notes, proof], shapes: feeds ? undefined : comparison.shapes.at(-1) };
   }
   const difference = worst.maxRel.toExponential(1);
   return undo(model, `Simplifying would change output "${worst.name}" by ${difference} of its largest value.`);

@@ -83,11 +83,11 @@ async function withFixedShapes(model: Model, { fixShapes: shapes, fixDims }: Fix
   return copy;
 }
 
-function randomData(model: Model, seed: number): RunData {
+function randomData(model: Model, seed: number, dims: Readonly<Record<string, number>> = {}): RunData {
   const ports = model.graph.inputs
     .filter((v) => !v.initializer)
     .map((v) => ({ name: v.name, dtype: v.dtype ?? 'float32', dims: v.shape ?? [] }) as const);
-  const evaluation = randomDataset(ports, { seed, samples: RANDOM_SAMPLES, limits: indexLimits(model) });
+  const evaluation = randomDataset(ports, { seed, samples: RANDOM_SAMPLES, limits: indexLimits(model), dims });
   const info: DataInfo = {
     name: 'random inputs',
     kind: 'random',
@@ -101,6 +101,47 @@ function randomData(model: Model, seed: number): RunData {
     warnings: [],
   };
   return { info, calibration: undefined, evaluation };
+}
+
+/**
+ * `run` with random inputs that `model` really takes: in the usual shapes, or in `shapes`, in which it was seen to run. Data of
+ * the user's stays as it is.
+ * @throws PareError `bad-data` when it takes neither.
+ */
+export async function runnableData(
+  run: RunData,
+  model: Model,
+  shapes: Readonly<Record<string, readonly number[]>> | undefined,
+  { engine, signal, seed = 1 }: { engine: Engine; signal?: AbortSignal | undefined; seed?: number | undefined },
+): Promise<RunData> {
+  if (run.info.kind !== 'random') return run;
+  const session = await engine.open(model, signal ? { signal } : {});
+  const takes = async ({ evaluation }: RunData): Promise<boolean> => {
+    try {
+      for await (const { feeds } of batches(evaluation, session.inputs, { size: 1 })) {
+        await session.run(feeds);
+        return true;
+      }
+      return false;
+    } catch (error) {
+      if (error instanceof PareError && error.code === 'engine') return false;
+      throw error;
+    }
+  };
+  try {
+    if (await takes(run)) return run;
+    const dims = Object.entries(shapes ?? {}).flatMap(([name, shape]) =>
+      shape.map((d, axis) => [`${name}:${axis}`, d]),
+    );
+    const other = randomData(model, seed, Object.fromEntries(dims));
+    if (shapes && (await takes(other))) return other;
+  } finally {
+    await session.close();
+  }
+  throw new PareError(
+    'bad-data',
+    'The model runs on none of the random inputs that were tried. Give samples, or fix the shapes.',
+  );
 }
 
 /** The calibration samples as feeds of one sample each, as often as a recipe asks. */

@@ -21,14 +21,14 @@ export function refuseUnmeasurable(target: Target, threads: number, gates: Gates
     );
   }
   if (noSpeed && gates.maxP95Ms !== undefined) {
-    throw new PareError('bad-option', `${noSpeed} Leave out the gate on p95.`);
+    throw new PareError('bad-option', `${noSpeed}, so a gate on p95 cannot be checked: leave it out.`);
   }
 }
 
 /** What readers of the numbers must know, the most serious first. */
 export function measurementCaveats({ measurement: { noSpeed, caveats } }: Target): string[] {
   const size = 'What is recommended is the smallest variant that holds the gates; it can be slower than the original.';
-  return noSpeed ? [`${noSpeed} ${size}`, ...caveats] : [...caveats];
+  return noSpeed ? [`Speed was not measured: ${noSpeed}. ${size}`, ...caveats] : [...caveats];
 }
 
 /**

@@ -6,7 +6,7 @@ import { readModel, writeModel } from '@pare/core/node';
 import type { Dataset, Gates, Metric, RefusedVariant, RepeatInfo, VerifyModel } from '@pare/verify';
 import { hostInfo } from '@pare/verify/node';
 import { assembleEvidence } from './assemble.js';
-import { calibrationFeeds, firstFeeds, isDataError, prepareData, type RunData } from './data.js';
+import { calibrationFeeds, firstFeeds, isDataError, prepareData, type RunData, runnableData } from './data.js';
 import { checkFolder, type Delivered, deliver, type PlacedFile } from './deliver.js';
 import type { Goal } from './goal.js';
 import { type Layout, modelPath } from './layout.js';
@@ -74,7 +74,7 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
   const model = await readModel(options.model, { signal });
   refuseOpset(model);
   const info = await describeModelFile(options.model, model, { signal });
-  const run = await prepareData(model, { ...options, seed });
+  const given = await prepareData(model, { ...options, seed });
   const staging = await mkdtemp(join(tmpdir(), 'pare-optimize-'));
   try {
     const settings = { fixShapes: options.fixShapes ?? {}, fixDims: options.fixDims ?? {} };
@@ -82,9 +82,10 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
       model,
       settings,
       { engine, signal, onProgress: (_, done) => options.onProgress?.({ stage: 'simplify', done, total: undefined }) },
-      await firstFeeds(run.evaluation, model, engine, signal),
+      await firstFeeds(given.evaluation, model, engine, signal),
     );
     const simplified = proven.model;
+    const run = await runnableData(given, simplified, proven.shapes, options);
     // Samples that the fixed shapes do not take would refuse every variant, one by one.
     await firstFeeds(run.evaluation, simplified, engine, signal);
     const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];

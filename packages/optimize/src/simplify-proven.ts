@@ -51,7 +51,12 @@ export async function simplifyProven(
   if (isEqual) {
     const what = worst.maxRel === 0 ? 'bit for bit' : `to ${worst.maxRel.toExponential(1)} of the largest value`;
     const proof = `Ran both on ${runs} ${feeds ? 'sample' : 'random inputs'}: equal ${what}.`;
-    return { model: simplified, proof: 'equal', notes: [...notes, proof], shapes: feeds ? undefined : comparison.shapes.at(-1) };
+    return {
+      model: simplified,
+      proof: 'equal',
+      notes: [...notes, proof],
+      shapes: feeds ? undefined : comparison.shapes.at(-1),
+    };
   }
   const difference = worst.maxRel.toExponential(1);
   return undo(model, `Simplifying would change output "${worst.name}" by ${difference} of its largest value.`);

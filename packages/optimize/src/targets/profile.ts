@@ -37,7 +37,7 @@ export interface IntegerArithmetic {
 export interface Measurement {
   /** What runs the original and the variants, for accuracy, numerics and speed alike. */
   readonly runtime: RuntimeName;
-  /** Why speed cannot be measured here, a sentence; undefined where it is. */
+  /** Why speed cannot be measured here, a clause for a sentence; undefined where it is. */
   readonly noSpeed?: string;
   /** Why integer kernels cannot saturate there, a sentence; undefined where that is checked. */
   readonly noSaturation?: string;

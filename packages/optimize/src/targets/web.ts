@@ -59,7 +59,7 @@ export const webWebgpu: Target = {
   runtime: 'onnxruntime-web',
   measurement: {
     runtime: 'native',
-    noSpeed: 'Speed was not measured: WebGPU cannot be timed on this machine.',
+    noSpeed: 'WebGPU cannot be timed on this machine',
     caveats: [
       'Accuracy and numerics were measured on the CPU, which computes float16 variants in float32 between casts: a GPU that computes ' +
         'in 16 bits can differ. Check the answers, too, on the devices that matter.',

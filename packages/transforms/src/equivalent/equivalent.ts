@@ -42,6 +42,8 @@ export interface Equivalence {
   /** All outputs of all runs are equal within rounding. */
   readonly isEqual: boolean;
   readonly runs: number;
+  /** Shapes of the inputs of each run, by name: shapes that the model takes. */
+  readonly shapes: readonly Readonly<Record<string, readonly number[]>>[];
   /** One for each output of the original, in order. */
   readonly outputs: readonly OutputDifference[];
 }
@@ -96,6 +98,7 @@ async function compare(
   const inputs = inputsToFeed(before, after);
   const fixed = { ...fixedDims(before, after), ...options.dims };
   let runs = 0;
+  const taken: Record<string, readonly number[]>[] = [];
   let refusal: unknown;
   for (const plan of PLANS) {
     if (runs === wanted) break;
@@ -121,6 +124,7 @@ async function compare(
       if (Number.isFinite(noise)) sum.noise = Math.max(sum.noise, noise);
     }
     runs++;
+    taken.push(Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims])));
   }
   if (runs === 0) {
     throw new PareError(
@@ -133,7 +137,7 @@ async function compare(
     const isEqual = found.maxRel <= Math.max(tolerance, NOISE_FACTOR * noise);
     return { name: names[i] as string, ...found, noise, isEqual };
   });
-  return { isEqual: outputs.every((output) => output.isEqual), runs, outputs };
+  return { isEqual: outputs.every((output) => output.isEqual), runs, shapes: taken, outputs };
 }
 
 const TOLERANCES: Readonly<Record<string, number>> = { float64: 1e-4, float32: 1e-4, float16: 1e-2, bfloat16: 5e-2 };

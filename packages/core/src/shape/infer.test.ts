@@ -94,6 +94,10 @@ describe('inferTypes', () => {
     const named = inferTypes(model, { dims: { batch: 2, H: 10 } });
     expect(typeText(named.typeOf(y))).toBe('float32[2, 3, 5, floor(W/2)]');
     expect(typeText(named.typeOf(mask))).toBe('bool[2, 20]');
+    expect(() => inferTypes(model, { inputShapes: { y: [1] } })).toThrow(
+      'The model has no input "y"; its inputs are x, mask.',
+    );
+    expect(() => inferTypes(model, { dims: { H: -1 } })).toThrow('Dimension "H" cannot be -1');
     expect(typeText(inferTypes(model, { inputShapes: { x: [1, 3, 8, 'width'] } }).typeOf(y))).toBe(
       'float32[1, 3, 4, floor(width/2)]',
     );

@@ -1,3 +1,4 @@
+import { PareError } from '../errors.js';
 import { type Attribute, toAttribute } from '../ir/attribute.js';
 import type { Graph } from '../ir/graph.js';
 import type { Model, ModelFunction } from '../ir/model.js';
@@ -40,6 +41,7 @@ export interface Inference {
  * Infers element types, shapes and the contents of small tensors, by one walk over the graphs in their order (ONNX asks for
  * topological order; values that are read before they are computed have their declared type). What an operator without a
  * rule computes has its declared type.
+ * @throws PareError `bad-option` for an input or a length that the options fix and that is none.
  */
 export function inferTypes(model: Model, options: InferOptions = {}): Inference {
   return new Walk(model, options);
@@ -72,6 +74,7 @@ class Walk implements Inference {
     this.#fresh = new FreshDims(model);
     this.#functions = new Map(model.functions.map((f) => [`${f.domain}:${f.name}:${f.overload}`, f]));
     this.#main = { known: new Map(), opsets: model.opsets, attributes: new Map(), depth: 0, repeated: false };
+    checkOptions(model, options);
     for (const input of model.graph.inputs) this.#main.known.set(input, this.#input(input, options));
     this.#graph(model.graph, this.#main);
   }
@@ -215,6 +218,18 @@ class Walk implements Inference {
         values: known?.values?.map((v) => (outside(v) ? v : null)),
       };
     });
+  }
+}
+
+function checkOptions({ graph }: Model, { inputShapes = {}, dims = {} }: InferOptions): void {
+  const inputs = graph.inputs.map((input) => input.name);
+  for (const name of Object.keys(inputShapes)) {
+    if (inputs.includes(name)) continue;
+    throw new PareError('bad-option', `The model has no input "${name}"; its inputs are ${inputs.join(', ')}.`);
+  }
+  for (const [name, length] of Object.entries(dims)) {
+    if (Number.isSafeInteger(length) && length >= 0) continue;
+    throw new PareError('bad-option', `Dimension "${name}" cannot be ${length}: a length is an integer from 0 on.`);
   }
 }
 

@@ -95,9 +95,16 @@ const RANGES: Partial<Record<DType, readonly [number, number]>> = {
   bfloat16: [-256, 256],
 };
 
-/** `value` as an element of `dtype`: rounded when that is float32, unknown when it does not fit. */
+/** Types that hold any length exactly. */
+const WIDE: ReadonlySet<DType> = new Set<DType>(['int32', 'int64', 'uint32', 'uint64', 'float32', 'float64']);
+
+/** `value` as an element of `dtype`: rounded when that is float32, unknown when it does not fit, or may not. */
 export function fit(value: Dim, dtype: DType): Dim {
-  if (typeof value !== 'number' || dtype === 'float64') return value;
+  if (typeof value === 'string') {
+    const fits = WIDE.has(dtype) && (!dtype.startsWith('u') || dimBounds(value)[0] >= 0);
+    return fits ? value : null;
+  }
+  if (value === null || dtype === 'float64') return value;
   if (dtype === 'float32') return Math.fround(value);
   const range = RANGES[dtype];
   return range && Number.isInteger(value) && value >= range[0] && value <= range[1] ? value : null;
@@ -194,7 +201,9 @@ export function cast(value: Dim, from: DType, to: DType): Dim {
     return fit(isInteger(to) ? Math.trunc(value) : value, to);
   }
   // Truncation is the floor of what is not negative.
-  if (isFloat(from) && isInteger(to))
-    return dimBounds(value)[0] >= 0 ? floorDim(value) : floorDim(value) === value ? value : null;
-  return value;
+  if (isFloat(from) && isInteger(to)) {
+    const whole = floorDim(value);
+    return dimBounds(value)[0] >= 0 || whole === value ? fit(whole, to) : null;
+  }
+  return fit(value, to);
 }

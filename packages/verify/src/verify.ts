@@ -223,7 +223,7 @@ class Run {
   }
 
   #noAccuracy(): string {
-    return this.options.data
+    return this.options.data && !this.options.data.random
       ? 'Accuracy was not measured: no built-in metric fits the labels. Give a metric.'
       : 'Accuracy was not measured: no data was given, the inputs are random numbers.';
   }

@@ -36,7 +36,7 @@ function banners(evidence: Evidence): Content {
   const measured = accuracyMeasured(evidence);
   const why =
     data.kind === 'random'
-      ? 'No data was given, so the inputs were random numbers of the right shapes. Sizes and latencies are real; how close the outputs are is known for random inputs only, and whether the answers are still right is not known at all.'
+      ? 'No data was given, so the inputs were random numbers of the right shapes. What is said of size and speed holds; how close the outputs are is known for random inputs only, and whether the answers are still right is not known at all.'
       : 'There was data but no metric that fits it. How close the outputs are is known; whether the answers are still right is not.';
   const all = [...new Set([...warnings, ...data.warnings])].filter(
     (w) => measured || !/^accuracy was not measured/i.test(w),

@@ -18,7 +18,9 @@ export const unaryTo =
   (op) => [tensor(dtype, op.shape(0))];
 
 const binaryOf = (op: Op, result: DType | undefined, fn?: element.BinaryFunction): ReturnType<Rule> => {
-  const shape = broadcastShapes(op.shape(0), op.shape(1));
+  // Before version 7 the result always had the shape of the first operand.
+  const legacy = op.version < 7 && op.node.domain === '';
+  const shape = legacy ? op.shape(0) : broadcastShapes(op.shape(0), op.shape(1));
   const dtype = op.dtype(0) ?? op.dtype(1);
   const values = fn && dtype && element.zipValues([op.input(0), op.input(1)], shape, (a, b) => fn(a, b, dtype));
   return [tensor(result ?? dtype, shape, values)];

@@ -4,6 +4,8 @@ import { writeVarint } from '../src/proto/wire.js';
 /** Wire bytes of a random message, canonical or not. `wild` allows every liberty that Protocol Buffers grants a writer. */
 export class RandomMessage {
   private budget: number;
+  /** Messages made so far, some of which occur again. */
+  private readonly made = new Map<Table, number[][]>();
 
   constructor(
     private readonly random: () => number,
@@ -21,6 +23,14 @@ export class RandomMessage {
   }
 
   message(table: Table, depth: number): number[] {
+    const before = this.made.get(table) ?? [];
+    if (before.length > 0 && this.chance(0.3)) return before[this.below(before.length)] as number[];
+    const message = this.newMessage(table, depth);
+    this.made.set(table, [...before, message]);
+    return message;
+  }
+
+  private newMessage(table: Table, depth: number): number[] {
     const fields: number[][] = [];
     const taken = new Set<string>();
     for (const field of table.fields) {

@@ -1,5 +1,5 @@
 import { PareError } from '../errors.js';
-import type { Attribute, AttributeKind, AttributeValues } from '../ir/attribute.js';
+import { type Attribute, type AttributeKind, type AttributeValues, attributeGraphs } from '../ir/attribute.js';
 import type { Graph } from '../ir/graph.js';
 import type { Tensor } from '../ir/tensor.js';
 import { amend, type Fields, type Message } from '../proto/message.js';
@@ -124,6 +124,14 @@ function kindOf(proto: AttributeProto): Kind | undefined {
  * @throws PareError `unsupported` for a kind of the future, `bad-model` when the payload is missing or wrong.
  */
 export function readAttribute(proto: AttributeProto, reader: AttributeReader): Attribute {
+  if (proto.$read) return proto.$read as Attribute;
+  const attribute = convertAttribute(proto, reader);
+  // Graphs are edited in place: each belongs to one node.
+  if (attributeGraphs(attribute).length === 0) proto.$read = attribute;
+  return attribute;
+}
+
+function convertAttribute(proto: AttributeProto, reader: AttributeReader): Attribute {
   const kind = kindOf(proto);
   if (proto.ref_attr_name) {
     return { type: 'reference', value: { name: proto.ref_attr_name, of: kind ?? 'int' }, origin: proto };
@@ -139,6 +147,7 @@ export function readAttribute(proto: AttributeProto, reader: AttributeReader): A
 /** `attribute` as a message; the one it was read from when it still says the same. */
 export function writeAttribute(name: string, attribute: Attribute, writer: AttributeWriter): AttributeProto {
   const origin = attribute.origin as AttributeProto | undefined;
+  if (attribute === origin?.$read && name === (origin.name ?? '')) return origin;
   const before = origin && kindOf(origin);
   if (attribute.type === 'reference') {
     const { of } = attribute.value;

@@ -24,9 +24,10 @@ export function readEntries(entries: readonly Entry[] | undefined): Map<string, 
 
 /** `map` as entries; those of `origin` that still hold are kept as they are, in their order. */
 export function writeEntries(
-  map: ReadonlyMap<string, string>,
+  map: ReadonlyMap<string, string> | undefined,
   origin: readonly Entry[] | undefined,
 ): readonly Entry[] | undefined {
+  if (!map) return undefined;
   if (map.size === 0 && !origin) return undefined;
   const before = readEntries(origin);
   if (before.size === map.size && [...map].every(([key, value]) => before.get(key) === value)) return origin;

@@ -58,7 +58,7 @@ export function readNodes(graph: Graph, protos: readonly NodeProto[], external: 
   const nodes = protos.map((proto) => {
     const node = new Node(proto.op_type ?? '', domainOf(proto.domain), proto.name ?? '', proto.overload ?? '');
     node.docString = proto.doc_string ?? '';
-    if (proto.metadata_props) node.metadata = readEntries(proto.metadata_props);
+    if (proto.metadata_props) node._metadata = readEntries(proto.metadata_props);
     node.origin = proto;
     graph.append(node);
     for (const [i, name] of (proto.output ?? []).entries()) {
@@ -96,7 +96,7 @@ function describe(value: Value, info: ValueInfoProto): void {
   value.origin = info;
   value.type = readType(info.type);
   value.docString = info.doc_string ?? '';
-  if (info.metadata_props) value.metadata = readEntries(info.metadata_props);
+  if (info.metadata_props) value._metadata = readEntries(info.metadata_props);
 }
 
 function owned(graph: Graph, name: string): Value | undefined {

@@ -25,23 +25,23 @@ export interface Placement {
 
 const EXTERNAL = 1;
 
-/** What each message was read as: a tensor that still holds the same data is written with the fields it had. */
-const dataOf = new WeakMap<TensorProto, TensorData>();
-
 /**
  * The tensor in `proto`. `who` names it in messages.
  * @throws PareError `bad-model` when type, shape and data do not fit; `unsupported` for an element type of the future; what
  *   `external` throws.
  */
 export function readTensor(proto: TensorProto, external: ExternalReader, who: string): Tensor {
+  proto.$read ??= convertTensor(proto, external, who);
+  return proto.$read as Tensor;
+}
+
+function convertTensor(proto: TensorProto, external: ExternalReader, who: string): Tensor {
   const code = proto.data_type ?? 0;
   const dtype = dtypeOfCode(code);
   if (code === 0) throw new PareError('bad-model', `${who} has no element type.`);
   if (!dtype) throw new PareError('unsupported', `${who} has element type ${code}, which Pare does not know yet.`);
   const dims = readDims(proto.dims, who);
-  const data = readData(proto, dtype, dims, external, who);
-  dataOf.set(proto, data);
-  return new Tensor(dtype, dims, data, proto);
+  return new Tensor(dtype, dims, readData(proto, dtype, dims, external, who), proto);
 }
 
 function readDims(dims: readonly (number | bigint)[] | undefined, who: string): number[] {
@@ -147,7 +147,8 @@ export function writeTensor(tensor: Tensor, name: string | undefined, placement?
     name: name === undefined ? origin?.name : keepText(name, origin?.name),
   };
   const unread = origin?.data_location !== EXTERNAL && !placement;
-  if (origin && unread && dataOf.get(origin) === tensor.data && head.data_type === origin.data_type) {
+  const before = origin?.$read as Tensor | undefined;
+  if (unread && before?.data === tensor.data && head.data_type === origin?.data_type) {
     return amend('TensorProto', origin, head);
   }
   const nothing: Fields<'TensorProto'> = {

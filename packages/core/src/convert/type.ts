@@ -8,6 +8,11 @@ type DimProto = Message<'TensorShapeProto.Dimension'>;
 /** The type that `proto` says; undefined when it says none. */
 export function readType(proto: TypeProto | undefined): ValueType | undefined {
   if (!proto) return undefined;
+  proto.$read ??= convertType(proto);
+  return proto.$read as ValueType | undefined;
+}
+
+function convertType(proto: TypeProto): ValueType | undefined {
   const origin = proto;
   const dense = proto.tensor_type;
   const tensor = dense ?? proto.sparse_tensor_type;
@@ -36,7 +41,8 @@ export function writeType(
   type: ValueType | undefined,
   origin: TypeProto | undefined = type?.origin as TypeProto | undefined,
 ): TypeProto | undefined {
-  if (!type) return readType(origin) ? undefined : origin;
+  if (type === readType(origin)) return origin;
+  if (!type) return undefined;
   const fields = {
     tensor_type: undefined,
     sequence_type: undefined,

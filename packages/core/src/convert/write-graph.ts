@@ -76,12 +76,11 @@ function writeInfo(value: Value, listed: ValueInfoProto | undefined): ValueInfoP
 }
 
 function describe(value: Value, origin: ValueInfoProto | undefined): ValueInfoProto {
-  const metadata = value.metadata.size > 0 || origin?.metadata_props;
   return amend('ValueInfoProto', origin, {
     name: keep(value.name, origin?.name, ''),
     type: writeType(value.type ?? initializerType(value, origin), origin?.type),
     doc_string: keepText(value.docString, origin?.doc_string),
-    metadata_props: metadata ? writeEntries(value.metadata, origin?.metadata_props) : undefined,
+    metadata_props: writeEntries(value._metadata, origin?.metadata_props),
   });
 }
 
@@ -93,7 +92,6 @@ function initializerType(value: Value, origin: ValueInfoProto | undefined): Valu
 
 export function writeNode(node: Node, place: Place): Message<'NodeProto'> {
   const origin = node.origin as Message<'NodeProto'> | undefined;
-  const metadata = node.metadata.size > 0 || origin?.metadata_props;
   return amend('NodeProto', origin, {
     input: writeNames(node.inputs, origin?.input),
     output: writeNames(node.outputs, origin?.output),
@@ -105,14 +103,13 @@ export function writeNode(node: Node, place: Place): Message<'NodeProto'> {
       writeAttribute(name, attribute, { writeGraph: (graph) => writeGraph(graph, place) }),
     ),
     doc_string: keepText(node.docString, origin?.doc_string),
-    metadata_props: metadata ? writeEntries(node.metadata, origin?.metadata_props) : undefined,
+    metadata_props: writeEntries(node._metadata, origin?.metadata_props),
   });
 }
 
 /** Names of `values`, '' where one is left out; trailing left-out ones as the file had them. */
 function writeNames(values: readonly (Value | null)[], origin: readonly string[] | undefined): readonly string[] {
-  const names = values.map((value) => value?.name ?? '');
-  const same =
-    origin !== undefined && origin.length >= names.length && origin.every((name, i) => name === (names[i] ?? ''));
-  return same ? origin : names;
+  const nameOf = (value: Value | null | undefined): string => value?.name ?? '';
+  const same = origin && origin.length >= values.length && origin.every((name, i) => name === nameOf(values[i]));
+  return same ? origin : values.map(nameOf);
 }

@@ -80,8 +80,10 @@ export function toAttribute(name: string, like: AttributeLike): Attribute {
 
 const isList = (like: AttributeLike): like is readonly (number | bigint)[] | readonly string[] => Array.isArray(like);
 
+const NO_GRAPHS: readonly Graph[] = [];
+
 /** The graphs that an attribute holds: none, one, or several. */
 export function attributeGraphs(attribute: Attribute): readonly Graph[] {
   if (attribute.type === 'graph') return [attribute.value];
-  return attribute.type === 'graphs' ? attribute.value : [];
+  return attribute.type === 'graphs' ? attribute.value : NO_GRAPHS;
 }

@@ -85,7 +85,7 @@ function copyValue(value: Value, into: Graph, { rename, resolve }: Cloning): Val
   // The names of dimensions in a function mean nothing outside it.
   const copy = into.addValue(rename ? into.freshName(value.name) : value.name, resolve ? undefined : value.type);
   copy.docString = value.docString;
-  copy.metadata = new Map(value.metadata);
+  if (value._metadata) copy._metadata = new Map(value._metadata);
   if (!rename) copy.origin = value.origin;
   return copy;
 }
@@ -94,7 +94,7 @@ function copyNode(node: Node, cloning: Cloning): Node {
   const { map, resolve } = cloning;
   const copy = new Node(node.opType, node.domain, node.name, node.overload);
   copy.docString = node.docString;
-  copy.metadata = new Map(node.metadata);
+  if (node._metadata) copy._metadata = new Map(node._metadata);
   copy.origin = node.origin;
   copy.setInputs(node.inputs.map((v) => (v && map.has(v) ? (map.get(v) as Value | null) : v)));
   for (const [i, v] of node.outputs.entries()) if (v) copy.setOutput(i, map.get(v) ?? null);

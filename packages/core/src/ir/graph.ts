@@ -220,7 +220,7 @@ export class Graph {
    */
   replaceAllUses(old: Value, replacement: Value): void {
     if (old === replacement) return;
-    for (const use of [...old._uses]) use.node.setInput(use.index, replacement);
+    for (const use of [...old.uses]) use.node.setInput(use.index, replacement);
     if (old._outputSlots > 0) this.#replaceOutput(old, replacement);
   }
 

@@ -11,13 +11,16 @@ import type { Graph } from './graph.js';
 import type { Tensor } from './tensor.js';
 import type { Use, Value } from './value.js';
 
+const NO_ATTRIBUTES: ReadonlyMap<string, Attribute> = new Map();
+
 /** One operation. Inputs and outputs that an operator lets the model leave out are null. */
 export class Node {
   docString = '';
-  metadata = new Map<string, string>();
   /** The message that this node was read from; only the codec looks into it. */
   origin: object | undefined;
 
+  /** @internal undefined until someone asks */
+  _metadata: Map<string, string> | undefined;
   /** @internal kept by Graph */
   _graph: Graph | undefined;
   /** @internal neighbours in the graph's list */
@@ -25,10 +28,10 @@ export class Node {
   /** @internal neighbours in the graph's list */
   _next: Node | undefined;
 
-  readonly #inputs: (Value | null)[] = [];
-  readonly #slots: (Use | undefined)[] = [];
-  readonly #outputs: (Value | null)[] = [];
-  readonly #attributes = new Map<string, Attribute>();
+  #inputs: (Value | null)[] = [];
+  #slots: (Use | undefined)[] = [];
+  #outputs: (Value | null)[] = [];
+  #attributes: Map<string, Attribute> | undefined;
 
   /** `domain` '' is the default one (`ai.onnx`). A new node is in no graph yet: `Graph.append`, `insertBefore` place it. */
   constructor(
@@ -52,7 +55,16 @@ export class Node {
   }
 
   get attributes(): ReadonlyMap<string, Attribute> {
-    return this.#attributes;
+    return this.#attributes ?? NO_ATTRIBUTES;
+  }
+
+  get metadata(): Map<string, string> {
+    this._metadata ??= new Map();
+    return this._metadata;
+  }
+
+  set metadata(entries: Map<string, string>) {
+    this._metadata = entries;
   }
 
   /** The first output. @throws PareError `bad-model` when the node has none. */
@@ -67,7 +79,7 @@ export class Node {
   /** Makes input `index` read `value` (null: left out). Grows the list as needed; trailing nulls are dropped. */
   setInput(index: number, value: Value | null): void {
     const old = this.#slots[index];
-    if (old) this.#inputs[index]?._uses.delete(old);
+    if (old) this.#inputs[index]?._removeUse(old);
     while (this.#inputs.length < index) {
       this.#inputs.push(null);
       this.#slots.push(undefined);
@@ -75,7 +87,7 @@ export class Node {
     this.#inputs[index] = value;
     const use = value ? { node: this, index } : undefined;
     this.#slots[index] = use;
-    if (value && use) value._uses.add(use);
+    if (value && use) value._addUse(use);
     while (this.#inputs.length > 0 && this.#inputs[this.#inputs.length - 1] === null) {
       this.#inputs.pop();
       this.#slots.pop();
@@ -85,7 +97,13 @@ export class Node {
   /** Replaces all inputs. */
   setInputs(values: readonly (Value | null)[]): void {
     for (let i = this.#inputs.length - 1; i >= 0; i--) this.setInput(i, null);
-    for (const [i, value] of values.entries()) if (value) this.setInput(i, value);
+    const given = values.slice(0, values.findLastIndex((value) => value !== null) + 1);
+    // Lists of the right length: one that grows by elements takes room for sixteen, and models have many nodes.
+    this.#slots = given.map((value, index) => (value ? { node: this, index } : undefined));
+    this.#inputs = given;
+    given.forEach((value, i) => {
+      value?._addUse(this.#slots[i] as Use);
+    });
   }
 
   /**
@@ -97,7 +115,8 @@ export class Node {
     const old = this.#outputs[index];
     if (old) old._producer = undefined;
     while (this.#outputs.length < index) this.#outputs.push(null);
-    this.#outputs[index] = value;
+    if (index === 0 && this.#outputs.length === 0) this.#outputs = [value];
+    else this.#outputs[index] = value;
     if (value) value._producer = this;
     while (this.#outputs.length > 0 && this.#outputs[this.#outputs.length - 1] === null) this.#outputs.pop();
   }
@@ -106,21 +125,24 @@ export class Node {
     const attribute = toAttribute(name, like);
     this.deleteAttribute(name);
     for (const graph of attributeGraphs(attribute)) graph._parent = this;
+    this.#attributes ??= new Map();
     this.#attributes.set(name, attribute);
   }
 
   deleteAttribute(name: string): void {
-    this.#attributes.delete(name);
+    this.#attributes?.delete(name);
   }
 
   /** The graphs in the attributes of this node (branches of If, bodies of Loop and Scan). */
   subgraphs(): Graph[] {
-    return [...this.#attributes.values()].flatMap(attributeGraphs);
+    const graphs: Graph[] = [];
+    for (const attribute of this.attributes.values()) graphs.push(...attributeGraphs(attribute));
+    return graphs;
   }
 
   /** Value of attribute `name` when it is present and of kind `kind`. */
   attribute<K extends AttributeKind>(name: string, kind: K): AttributeValues[K] | undefined {
-    const attribute = this.#attributes.get(name);
+    const attribute = this.#attributes?.get(name);
     return attribute?.type === kind ? (attribute.value as AttributeValues[K]) : undefined;
   }
 

@@ -17,7 +17,6 @@ export interface Use {
 export class Value {
   type: ValueType | undefined;
   docString = '';
-  metadata = new Map<string, string>();
   /** The message that this value's type was read from; only the codec looks into it. */
   origin: object | undefined;
 
@@ -28,8 +27,10 @@ export class Value {
 
   /** @internal kept by Node */
   _producer: Node | undefined;
-  /** @internal kept by Node */
-  readonly _uses = new Set<Use>();
+  /** @internal kept by Node; most values have one use, and need no set for it */
+  _uses: Set<Use> | Use | undefined;
+  /** @internal undefined until someone asks */
+  _metadata: Map<string, string> | undefined;
   /** @internal kept by Graph */
   _name: string;
   /** @internal how many input slots of its graph this value fills (0 or 1) */
@@ -51,6 +52,15 @@ export class Value {
     return this._name;
   }
 
+  get metadata(): Map<string, string> {
+    this._metadata ??= new Map();
+    return this._metadata;
+  }
+
+  set metadata(entries: Map<string, string>) {
+    this._metadata = entries;
+  }
+
   /** The node that computes this value; undefined for inputs and initializers. */
   get producer(): Node | undefined {
     return this._producer;
@@ -58,12 +68,25 @@ export class Value {
 
   /** Every input slot that reads this value, in this graph and in subgraphs. Graph outputs are not uses. */
   get uses(): ReadonlySet<Use> {
+    if (!(this._uses instanceof Set)) this._uses = new Set(this._uses && [this._uses]);
     return this._uses;
+  }
+
+  /** @internal */
+  _addUse(use: Use): void {
+    if (this._uses === undefined) this._uses = use;
+    else (this.uses as Set<Use>).add(use);
+  }
+
+  /** @internal */
+  _removeUse(use: Use): void {
+    if (this._uses instanceof Set) this._uses.delete(use);
+    else if (this._uses === use) this._uses = undefined;
   }
 
   /** The nodes that read this value, each once. */
   get consumers(): Node[] {
-    return [...new Set([...this._uses].map((use) => use.node))];
+    return [...new Set([...this.uses].map((use) => use.node))];
   }
 
   get isGraphInput(): boolean {
@@ -76,7 +99,8 @@ export class Value {
 
   /** Nothing reads it: no node, and it is no output of its graph. */
   get isUnused(): boolean {
-    return this._uses.size === 0 && this._outputSlots === 0;
+    const used = this._uses instanceof Set ? this._uses.size > 0 : this._uses !== undefined;
+    return !used && this._outputSlots === 0;
   }
 
   /**

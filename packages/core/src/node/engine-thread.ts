@@ -17,8 +17,14 @@ export class EngineThread {
   #stopped = new Int32Array(new SharedArrayBuffer(4));
   #next = 1;
   #closed = false;
+  #sound = true;
 
   constructor(private readonly runtime: RuntimeName) {}
+
+  /** Nothing runs in it, and nothing has failed or was given up: after that, nobody knows the state of the runtime. */
+  get isReusable(): boolean {
+    return this.#pending.size === 0 && this.#sound && !this.#closed;
+  }
 
   /** @throws PareError `engine` with the runtime's message; `aborted`. */
   ask(request: Ask, signal: AbortSignal | undefined, transfer: readonly ArrayBuffer[] = []): Promise<unknown> {
@@ -35,6 +41,7 @@ export class EngineThread {
       };
       // The runtime cannot be interrupted; its late answer finds nobody waiting.
       const onAbort = (): void => {
+        this.#sound = false;
         settle();
         reject(new PareError('aborted', 'Stopped on request.', { cause: signal?.reason }));
       };
@@ -83,12 +90,14 @@ export class EngineThread {
     const worker = new Worker(pathToFileURL(path), { workerData });
     worker.on('message', (answer: Answer) => {
       const pending = this.#pending.get(answer.id);
+      if (!answer.ok) this.#sound = false;
       if (answer.ok) pending?.resolve(answer.result);
       else pending?.reject(new PareError('engine', `ONNX Runtime: ${sentence(answer.message)}`));
     });
     const died = (cause?: unknown): void => {
       if (this.#worker !== worker) return;
       this.#worker = undefined;
+      this.#sound = false;
       this.#rejectAll(new PareError('engine', 'The engine stopped while it was running a model.', { cause }));
     };
     worker.on('error', died);

@@ -149,6 +149,23 @@ describe('wasmEngine', () => {
     await native.close();
   });
 
+  it('takes back the memory of large models, and of runs that failed', async () => {
+    const b = new GraphBuilder();
+    const y = b.op('MatMul', [
+      b.input('x', 'float32', [1, 4096]),
+      b.constant(Tensor.of('float32', [4096, 4096], new Float32Array(2 ** 24))),
+    ]);
+    const model = b.output('y', y, 'float32', [1, 4096]).model();
+    const x: HostTensor = { dtype: 'float32', dims: [1, 4096], data: new Float32Array(4096) };
+    for (const feeds of [{ x }, {}]) {
+      const session = await engine.open(model);
+      await session.run(feeds as { x: HostTensor }).catch(() => undefined);
+      const held = process.memoryUsage.rss();
+      await session.close();
+      expect(held - process.memoryUsage.rss()).toBeGreaterThan(64e6);
+    }
+  });
+
   it('ends a long run when it is closed', async () => {
     const own = wasmEngine();
     const session = await own.open(matmuls());

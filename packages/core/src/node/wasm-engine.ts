@@ -10,8 +10,9 @@ import { WorkerEngine } from './worker-engine.js';
  * as it does in Chromium, so it stands in for a browser where a model is measured; the native engine does not (its kernels and
  * their speeds differ).
  *
- * Each session has an instance of WebAssembly of its own, as a page has: memory that an instance has taken comes back only
- * when it ends, and 4 GB hold no more than one large model. Starting one takes about a third of a second.
+ * Each open session has an instance of WebAssembly of its own, as a page has: memory that an instance has taken comes back only
+ * when it ends, and 4 GB hold no more than one large model. Starting one takes about a third of a second, so those that have
+ * held small models are used again.
  *
  * `open` throws PareError `bad-option` for more than one thread, and `engine` for models that 4 GB cannot hold.
  */

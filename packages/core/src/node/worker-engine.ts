@@ -15,9 +15,12 @@ export interface EngineKind {
   readonly stage: (model: Model | Uint8Array | string, signal?: AbortSignal) => Promise<StagedModel>;
   /** Most intra-op threads. Default: any number. */
   readonly maxThreads?: number;
-  /** Each session has a thread, and with it a runtime, of its own. */
+  /** Each open session has a thread, and with it a runtime, of its own. */
   readonly isolated: boolean;
 }
+
+/** A thread that has held more than this is not used again: its runtime may keep memory for ever. */
+const REUSABLE_BYTES = 32 * 2 ** 20;
 
 /**
  * ONNX Runtime off the main thread: `session.run` blocks the thread that calls it, and progress bars, Ctrl-C and servers need
@@ -27,6 +30,8 @@ export class WorkerEngine implements Engine {
   readonly name: string;
   /** What to do for each session when it closes, or the engine does. */
   readonly #open = new Set<() => Promise<void>>();
+  /** Threads without a session. */
+  readonly #idle: EngineThread[] = [];
   #shared: EngineThread | undefined;
   #closed = false;
 
@@ -42,10 +47,14 @@ export class WorkerEngine implements Engine {
       throw new PareError('bad-option', `${this.name} cannot run on ${threads} threads: ask for ${maxThreads}.`);
     }
     const staged = await this.kind.stage(model, signal);
-    const thread = isolated ? new EngineThread(this.kind.runtime) : this.#thread();
+    const isSmall = sizeOf(staged) <= REUSABLE_BYTES;
+    const thread = this.#thread();
     const release = async (): Promise<void> => {
       if (!this.#open.delete(release)) return;
-      if (isolated) await thread.close();
+      if (isolated) {
+        if (isSmall && thread.isReusable && !this.#closed) this.#idle.push(thread);
+        else await thread.close();
+      }
       await staged.remove();
     };
     this.#open.add(release);
@@ -61,7 +70,8 @@ export class WorkerEngine implements Engine {
       const opened = (await thread.ask(request, signal, staged.owned)) as Opened;
       const end = async (): Promise<void> => {
         // Without the session's signal: closing must work after an abort. A dead worker has closed everything already.
-        if (!isolated) await thread.ask({ op: 'close', session: opened.session }, undefined).catch(() => undefined);
+        const close: Ask = { op: 'close', session: opened.session };
+        if (!isolated || thread.isReusable) await thread.ask(close, undefined).catch(() => undefined);
         await release();
       };
       return new WorkerSession(thread, opened, signal, end);
@@ -73,13 +83,21 @@ export class WorkerEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([this.#shared?.close(), ...[...this.#open].map((release) => release())]);
+    const threads = [...this.#idle, ...(this.#shared ? [this.#shared] : [])];
+    await Promise.all([...threads.map((thread) => thread.close()), ...[...this.#open].map((release) => release())]);
   }
 
   #thread(): EngineThread {
+    if (this.kind.isolated) return this.#idle.pop() ?? new EngineThread(this.kind.runtime);
     this.#shared ??= new EngineThread(this.kind.runtime);
     return this.#shared;
   }
+}
+
+/** Bytes in memory, before they are handed over. */
+function sizeOf({ model, dataFiles }: StagedModel): number {
+  const weights = dataFiles.reduce((sum, { data }) => sum + data.byteLength, 0);
+  return weights + (typeof model === 'string' ? 0 : model.byteLength);
 }
 
 class WorkerSession implements Session {

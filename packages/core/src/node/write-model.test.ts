@@ -348,7 +348,7 @@ describe('in a process of its own', () => {
     const result = child(`
       const original = fs.writeSync;
       let calls = 0;
-      fs.writeSync = (...args) => { if (++calls === 50) die(); return original(...args); };
+      fs.writeSync = (...args) => { if (++calls === 5) die(); return original(...args); };
       const model = await read(${quoted('m.onnx')});
       model.metadata.set('edited', 'yes');
       await write(${quoted('m.onnx')}, model);`);
@@ -361,7 +361,7 @@ describe('in a process of its own', () => {
     const result = child(`
       const original = fs.writeSync;
       let calls = 0;
-      fs.writeSync = (...args) => { if (++calls === 50) process.exit(3); return original(...args); };
+      fs.writeSync = (...args) => { if (++calls === 5) process.exit(3); return original(...args); };
       await write(${quoted('m.onnx')}, await read(${quoted('m.onnx')}));`);
     expect(result.status).toBe(3);
     expect(files()).toEqual(['m.onnx']);

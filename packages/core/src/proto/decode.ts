@@ -1,6 +1,7 @@
 import { PareError, throwIfAborted } from '../errors.js';
-import { type Frame, frameOf, keepUnknown, listOf, pathOf } from './frame.js';
-import { type AnyMessage, emptyMessage, type Message, type PackedChunk } from './message.js';
+import { append, type Frame, frameOf, keepUnknown, listOf, pathOf } from './frame.js';
+import { Memo } from './memo.js';
+import { type AnyMessage, copyForMerge, emptyMessage, type Message, type PackedChunk } from './message.js';
 import {
   DELIMITED,
   END_GROUP,
@@ -15,10 +16,12 @@ import {
   VARINT,
 } from './schema.js';
 import { type ByteSource, bytesLength, type Reference } from './source.js';
-import { readUtf8, shrink, toSigned } from './wire.js';
+import { shrink, toSigned } from './wire.js';
 
 /** Blobs and packed fields up to this many bytes are read at once; longer ones stay in the source. */
 const EAGER_BYTES = 1024;
+/** Messages of at least this many bytes are copied from the source when they are written unchanged: nothing is encoded. */
+const COPIED_BYTES = 64 * 1024;
 /** A tag and a length: two varints. What is parsed next is never longer without saying so. */
 const HEADER_BYTES = 20;
 const FIRST_READ = 4096;
@@ -73,6 +76,7 @@ class Decoder {
   readonly root: AnyMessage;
   private frame: Frame | undefined;
   private weight = 0;
+  private readonly memo: Memo;
 
   /** The window: `window[0]` is byte `base` of the source, `at` the next byte to parse. */
   private window: Uint8Array;
@@ -89,6 +93,7 @@ class Decoder {
     private readonly source: ByteSource,
   ) {
     this.root = emptyMessage(table);
+    this.memo = new Memo(source.size);
     this.frame = frameOf(this.root, table, undefined, undefined, 0, source.size, 0, false);
     this.window = source.bytes ?? this.buffer;
     this.view = viewOf(this.window);
@@ -159,9 +164,9 @@ class Decoder {
     frame.last = number;
     this.weigh(frame, weightOf(field));
     if (field.kind === 'message') this.open(frame, field, length);
-    else if (field.kind.startsWith('packed')) this.readPacked(frame, field, wireType, start, length);
+    else if (field.packed) this.readPacked(frame, field, wireType, start, length);
     else if (!field.repeated) this.set(frame, field, this.element(frame, field, wireType, length));
-    else if (wireType === field.wireType) listOf(frame, field).push(this.element(frame, field, wireType, length));
+    else if (wireType === field.wireType) append(frame, field, this.element(frame, field, wireType, length));
     else this.readList(frame, field, length);
     return 0;
   }
@@ -212,7 +217,7 @@ class Decoder {
       if (field.kind !== 'string') return this.bytes(length, field.kind === 'blob');
       if (length > MAX_STRING) this.fail(frame, `has ${length} bytes of text in ${field.name}, which no model has`);
       this.at += length;
-      return readUtf8(this.window, this.at - length, this.at);
+      return this.memo.text(this.window, this.at - length, this.at);
     }
     const width = wireType === FIXED32 ? 4 : 8;
     if (this.at + width > this.limit) this.endOf(frame);
@@ -245,9 +250,17 @@ class Decoder {
     if (frame.depth >= MAX_DEPTH) this.fail(frame, `nests more than ${MAX_DEPTH} messages`);
     const table = field.table as Table;
     const before = field.repeated ? undefined : (frame.message[field.name] as AnyMessage | undefined);
-    const message = before ?? emptyMessage(table);
-    if (field.repeated) listOf(frame, field).push(message);
+    let message = before ? copyForMerge(before) : emptyMessage(table);
+    const end = this.at + length;
+    const known =
+      !before && end <= this.window.byteLength && this.memo.message(table, this.window, this.at, end, message);
+    if (known) {
+      message = known;
+      this.at = end;
+    }
+    if (field.repeated) append(frame, field, message);
     else this.set(frame, field, message);
+    if (known) return;
     this.frame = frameOf(message, table, frame, field, start, start + length, 0, before !== undefined);
   }
 
@@ -257,7 +270,7 @@ class Decoder {
     if (frame.merged) {
       // The message stands in two places; the one around it is what is written as it was.
       message.$verbatim = undefined;
-    } else if (!frame.canonical) {
+    } else if (!frame.canonical || frame.end - frame.start >= COPIED_BYTES) {
       message.$verbatim = { source: this.source, offset: frame.start, length: frame.end - frame.start };
     }
     this.frame = frame.parent;
@@ -347,13 +360,13 @@ class Decoder {
 function weightOf(field: Field): number {
   if (field.kind === 'message') return MESSAGE_WEIGHT;
   if (field.kind === 'string') return TEXT_WEIGHT;
-  if (field.kind.startsWith('packed')) return STRETCH_WEIGHT;
+  if (field.packed) return STRETCH_WEIGHT;
   return field.wireType === DELIMITED ? BYTES_WEIGHT : NUMBER_WEIGHT;
 }
 
 /** Lists may come packed or not, whatever the schema says. */
 function accepts(field: Field, wireType: number): boolean {
-  if (field.kind.startsWith('packed')) return wireType === DELIMITED || wireType === field.wireType;
+  if (field.packed) return wireType === DELIMITED || wireType === field.wireType;
   return (
     wireType === field.wireType ||
     (field.repeated && wireType === DELIMITED && elementWireType(field.kind) !== DELIMITED)
@@ -361,6 +374,6 @@ function accepts(field: Field, wireType: number): boolean {
 }
 
 const isLazy = (field: Field, length: number): boolean =>
-  length > EAGER_BYTES && (field.kind === 'blob' || field.kind.startsWith('packed'));
+  length > EAGER_BYTES && (field.kind === 'blob' || field.packed);
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -40,7 +40,7 @@ export function sizeOf(message: AnyMessage): number {
 }
 
 function fieldSize(field: Field, value: unknown): number {
-  if (field.kind.startsWith('packed')) {
+  if (field.packed) {
     let size = 0;
     for (const chunk of value as readonly PackedChunk[]) {
       const length = bytesLength(chunk.bytes);
@@ -84,7 +84,7 @@ function writeMessage(writer: Writer, message: AnyMessage): void {
   for (const field of message.$table.fields) {
     const value = (message as unknown as Record<string, unknown>)[field.name];
     if (value === undefined) continue;
-    if (field.kind.startsWith('packed')) writePacked(writer, field, value as readonly PackedChunk[]);
+    if (field.packed) writePacked(writer, field, value as readonly PackedChunk[]);
     else if (!field.repeated) writeElement(writer, field, value);
     else for (const element of value as readonly unknown[]) writeElement(writer, field, element);
   }

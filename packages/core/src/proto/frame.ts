@@ -60,6 +60,13 @@ export function listOf(frame: Frame, field: Field): unknown[] {
   return made;
 }
 
+/** Adds `element` to the list in `field`. Most lists have one: begun with it, they take no room for more. */
+export function append(frame: Frame, field: Field, element: unknown): void {
+  const list = frame.message[field.name] as unknown[] | undefined;
+  if (list) list.push(element);
+  else frame.message[field.name] = [element];
+}
+
 /** Adds an unknown stretch, to the one before where they touch. */
 export function keepUnknown(frame: Frame, stretch: Reference): void {
   if (frame.group > 0) return;

@@ -45,11 +45,13 @@ export class AnyMessage {
   declare $unknown?: readonly Reference[] | undefined;
   /**
    * Where the message stands in its file, when writing it anew would give other bytes (fields out of order, padded varints,
-   * a list in two parts, NaN with a payload): written from there as it is.
+   * a list in two parts, NaN with a payload) or would be a waste because it is long: written from there as it is.
    */
   declare $verbatim?: Reference | undefined;
   /** Encoded length, once known: messages do not change. */
   declare $size?: number | undefined;
+  /** What the message was converted to, where that is immutable too: nothing is converted twice, or back. */
+  declare $read?: object | undefined;
   declare readonly $table: Table;
 }
 
@@ -106,6 +108,13 @@ function copyOf<N extends MessageName>(name: N, origin: Message<N> | undefined):
   }
   if (origin.$unknown) copy.$unknown = origin.$unknown;
   return fields;
+}
+
+/** A copy with lists of its own, to take up a further part of the message. */
+export function copyForMerge(message: AnyMessage): AnyMessage {
+  const copy = copyOf(message.$table.name, message as never);
+  for (const [key, value] of Object.entries(copy)) if (Array.isArray(value)) copy[key] = [...value];
+  return copy as unknown as AnyMessage;
 }
 
 const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0;

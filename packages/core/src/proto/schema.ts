@@ -203,6 +203,8 @@ export interface Field {
   readonly number: number;
   readonly kind: Kind;
   readonly repeated: boolean;
+  /** Numbers that share one tag; kept as the stretches of bytes that they are. */
+  readonly packed: boolean;
   /** The table of the message in this field. */
   readonly table: Table | undefined;
   /** The other fields of its oneof. */
@@ -232,7 +234,8 @@ for (const [name, table] of tables) {
     const element = repeated ? spelled.slice(0, -1) : spelled;
     const message = tables.get(element as MessageName);
     const kind = message ? 'message' : (element as Kind);
-    const tag = number * 8 + (kind.startsWith('packed') ? DELIMITED : elementWireType(kind));
+    const packed = kind.startsWith('packed');
+    const tag = number * 8 + (packed ? DELIMITED : elementWireType(kind));
     const rivals = oneof
       ? rows.filter(([other, row]) => row[2] === oneof && other !== field).map(([other]) => other)
       : [];
@@ -241,6 +244,7 @@ for (const [name, table] of tables) {
       number,
       kind,
       repeated,
+      packed,
       table: message,
       rivals,
       tag,

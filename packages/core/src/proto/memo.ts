@@ -1,0 +1,73 @@
+import type { AnyMessage } from './message.js';
+import type { Table } from './schema.js';
+import { readUtf8 } from './wire.js';
+
+/** Longer texts and messages than these hardly ever occur twice. */
+const LONGEST_TEXT = 256;
+const LONGEST_MESSAGE = 128;
+const MESSAGES = 2048;
+
+/**
+ * What has been decoded before. In a model the name of a value stands in the node that computes it, in those that read it and
+ * in its type; the same few types and attributes stand thousands of times. Each is decoded once: messages do not change, so
+ * that one may stand in many places. Both tables forget what collides: their size does not grow with the file.
+ */
+export class Memo {
+  private readonly texts: (string | undefined)[];
+  private readonly messages: (AnyMessage | undefined)[] = [];
+  private readonly lengths = new Uint8Array(MESSAGES);
+  private readonly arena = new Uint8Array(MESSAGES * LONGEST_MESSAGE);
+
+  /** `size` bytes are to be decoded. */
+  constructor(size: number) {
+    // A power of two: about one place for each name of a model that is nothing but graph.
+    this.texts = new Array(2 ** Math.min(19, Math.max(8, Math.ceil(Math.log2(size / 32 + 1)))));
+  }
+
+  /** `readUtf8`. */
+  text(bytes: Uint8Array, start: number, end: number): string {
+    const length = end - start;
+    if (length > LONGEST_TEXT) return readUtf8(bytes, start, end);
+    let hash = length;
+    let all = 0;
+    for (let i = start; i < end; i++) {
+      const byte = bytes[i] as number;
+      hash = Math.imul(hash ^ byte, 0x01000193);
+      all |= byte;
+    }
+    if (all > 127) return readUtf8(bytes, start, end);
+    const place = (hash ^ (hash >>> 15)) & (this.texts.length - 1);
+    const known = this.texts[place];
+    if (known !== undefined && equalsText(known, bytes, start, length)) return known;
+    const text = readUtf8(bytes, start, end);
+    this.texts[place] = text;
+    return text;
+  }
+
+  /** The message of type `table` that these bytes gave before, else undefined: then `message` is what they will give. */
+  message(table: Table, bytes: Uint8Array, start: number, end: number, message: AnyMessage): AnyMessage | undefined {
+    const length = end - start;
+    if (length > LONGEST_MESSAGE) return undefined;
+    let hash = table.fields.length;
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
+    const place = (hash ^ (hash >>> 15)) & (MESSAGES - 1);
+    const at = place * LONGEST_MESSAGE;
+    const known = this.messages[place];
+    if (known?.$table === table && this.lengths[place] === length && this.holds(at, bytes, start, length)) return known;
+    this.messages[place] = message;
+    this.lengths[place] = length;
+    for (let i = 0; i < length; i++) this.arena[at + i] = bytes[start + i] as number;
+    return undefined;
+  }
+
+  private holds(at: number, bytes: Uint8Array, start: number, length: number): boolean {
+    for (let i = 0; i < length; i++) if (this.arena[at + i] !== bytes[start + i]) return false;
+    return true;
+  }
+}
+
+function equalsText(text: string, bytes: Uint8Array, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  for (let i = 0; i < length; i++) if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  return true;
+}

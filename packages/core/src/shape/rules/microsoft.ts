@@ -137,7 +137,7 @@ export const microsoft: RuleTable = {
   MatMulFpQ4: matmulOfBlob,
   AttnLSTM: (op) => recurrentOutputs(op, op.dtype(0), op.int('hidden_size') ?? op.dim(2, 2)),
   MatMulNBits: packedMatmul,
-  MatMulBnb4: packedMatmul,
+  MatMulBnb4: (op) => (op.int('transB', 1) === 0 ? [tensor(op.dtype(0))] : packedMatmul(op)),
   FusedMatMul: fusedMatmul,
   FusedMatMulActivation: fusedMatmul,
   TransposeMatMul: fusedMatmul,

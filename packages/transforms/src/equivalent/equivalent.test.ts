@@ -20,6 +20,7 @@ describe('equivalent', () => {
     expect(result).toEqual({
       isEqual: true,
       runs: 3,
+      shapes: [{ x: [2, 4] }, { x: [1, 4] }, { x: [3, 4] }],
       outputs: [{ name: 'y', maxAbs: 0, maxRel: 0, maxUlp: 0, unequal: 0, noise: expect.any(Number), isEqual: true }],
     });
   });

@@ -127,7 +127,7 @@ async function compare() {
       cpu: os.cpus()[0].model,
       cores: os.cpus().length,
       node: process.version,
-      platform: process.platform,
+      loadAverage: os.loadavg()[0],
     };
     mkdirSync(dirname(args.json), { recursive: true });
     const weights = LAYERS * SIZE * SIZE;

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { PareError } from '@pare/core';
 import type { PareConfig } from '@pare/optimize';
-import { createJiti } from 'jiti';
+import type { Jiti } from 'jiti';
 
 const NAMES = ['pare.config.ts', 'pare.config.mts', 'pare.config.js', 'pare.config.mjs'];
 
@@ -70,7 +70,7 @@ export async function importModule(path: string): Promise<unknown> {
     throw new PareError('bad-option', `${path} does not exist or cannot be read.`, { cause });
   }
   try {
-    return await jiti().import(path, { default: true });
+    return await (await typescriptLoader()).import(path, { default: true });
   } catch (cause) {
     if (cause instanceof PareError) throw cause;
     throw new PareError('bad-option', `${path} cannot be loaded: ${cause instanceof Error ? cause.message : cause}`, {
@@ -85,7 +85,8 @@ const PACKAGES = ['core', 'core/node', 'transforms', 'verify', 'verify/node', 'b
  * A loader that understands TypeScript. Pare's own packages are those of this command, loaded by Node, wherever the module lies:
  * a second copy would have classes of its own.
  */
-function jiti(): ReturnType<typeof createJiti> {
+async function typescriptLoader(): Promise<Jiti> {
+  const { createJiti } = await import('jiti');
   const { resolve: own } = createRequire(import.meta.url);
   const names = PACKAGES.map((name) => `@pare/${name}`);
   return createJiti(import.meta.url, {

@@ -50,7 +50,7 @@ export function call(kind: Exclude<Atom['kind'], 'name'>, args: readonly Polynom
 }
 
 /** A name that the grammar can read inside an expression. */
-export const PLAIN_NAME = /^[A-Za-z_][A-Za-z0-9_.:]*$/;
+const PLAIN_NAME = /^[A-Za-z_][A-Za-z0-9_.:]*$/;
 
 function atomText(atom: Atom): string {
   return atom.kind !== 'name' || PLAIN_NAME.test(atom.text) ? atom.text : `\`${atom.text}\``;

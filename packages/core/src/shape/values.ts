@@ -79,7 +79,7 @@ export function zipValues(
 }
 
 /** Types whose elements are followed. */
-export const hasValues = (dtype: DType): boolean => isFloat(dtype) || isInteger(dtype) || dtype === 'bool';
+const hasValues = (dtype: DType): boolean => isFloat(dtype) || isInteger(dtype) || dtype === 'bool';
 
 const RANGES: Partial<Record<DType, readonly [number, number]>> = {
   bool: [0, 1],

@@ -107,7 +107,7 @@ export const pool: Rule = (op) => {
 };
 
 /** Applies `fn` to the shape of input `index` as [N, C, spatial...], also where the channels come last. */
-export function channelsFirst(op: Op, index: number, fn: (shape: Shape) => Shape): Shape | undefined {
+function channelsFirst(op: Op, index: number, fn: (shape: Shape) => Shape): Shape | undefined {
   const input = op.shape(index);
   const last = op.int('channels_last', 0) !== 0 || op.node.opType.startsWith('Nhwc');
   if (!input || input.length < 2) return undefined;

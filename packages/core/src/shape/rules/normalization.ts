@@ -9,7 +9,7 @@ const batchNormalization: Rule = (op) => {
 };
 
 /** Layer normalization; mean and inverse deviation keep the axes in front of `axis`. */
-export const layerNormalization: Rule = (op) => {
+const layerNormalization: Rule = (op) => {
   const input = op.shape(0);
   const axis = input && normalizeAxis(op.int('axis', -1), input.length);
   const stash = dtypeOfCode(op.int('stash_type', 1));

@@ -1,10 +1,5 @@
-import { type DType, dtypeOfCode } from '../../dtype.js';
-import { type Op, type Rule, type RuleTable, tensor } from '../op.js';
-
-/** Type of the zero point at input `index`, else uint8 when it is left out. */
-export function zeroPointType(op: Op, index: number): DType | undefined {
-  return op.has(index) ? op.dtype(index) : 'uint8';
-}
+import { dtypeOfCode } from '../../dtype.js';
+import { type Rule, type RuleTable, tensor } from '../op.js';
 
 const quantize: Rule = (op) => {
   const given = op.version >= 21 ? dtypeOfCode(op.int('output_dtype', 0)) : undefined;

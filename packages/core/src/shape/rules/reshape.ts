@@ -37,7 +37,7 @@ const reshape: Rule = (op) => {
 };
 
 /** 0 copies a dimension of the input (unless `allowZero`), -1 takes what is left. */
-export function reshapeTo(input: Shape | undefined, target: readonly Dim[], allowZero: boolean): Shape {
+function reshapeTo(input: Shape | undefined, target: readonly Dim[], allowZero: boolean): Shape {
   const shape = target.map((d, i) => (d === 0 && !allowZero ? (input?.[i] ?? null) : d));
   const rest = shape.indexOf(-1);
   const unknown = shape.filter((d) => d === null).length;

@@ -111,8 +111,8 @@ function sliceValues(op: Op, input: Shape, ranges: readonly (Range | undefined)[
   let offsets = [0];
   for (const [axis, length] of from.entries()) {
     const { start, end, step } = ranges[axis] ?? { start: 0, end: length, step: 1 };
-    if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0)
-      return undefined;
+    if (typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number') return undefined;
+    if (step === 0 || (step < 0 && !isBackwards(end))) return undefined;
     const { first, count } = takenFrom(length, start, end, step);
     offsets = offsets.flatMap((offset) => Array.from({ length: count }, (_, i) => offset * length + first + i * step));
   }

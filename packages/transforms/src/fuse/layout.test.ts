@@ -34,6 +34,14 @@ describe('mergeReshapes', () => {
       ['Unsqueeze'],
     ],
     'Flatten and Reshape': [['n', 3, 4], (b, x) => b.op('Reshape', [b.op('Flatten', [x]), [-1, 2, 6]]), ['Reshape']],
+    'Unsqueezes that share the first': [
+      ['n', 4],
+      (b, x) => {
+        const wide = b.op('Unsqueeze', [x, [0]]);
+        return b.op('Add', [b.op('Unsqueeze', [wide, [2]]), b.op('Unsqueeze', [wide, [3]])]);
+      },
+      ['Reshape', 'Reshape', 'Add'],
+    ],
     Transposes: [[2, 3, 4], (b, x) => turn(b, turn(b, x, 1, 2, 0), 0, 2, 1), ['Transpose']],
     'Transposes that cancel': [['n', 3, 4], (b, x) => b.op('Neg', [turn(b, turn(b, x, 1, 2, 0), 2, 0, 1)]), ['Neg']],
     'a Transpose of axes of length 1': [['n', 1, 4], (b, x) => turn(b, x, 1, 0, 2), ['Reshape']],

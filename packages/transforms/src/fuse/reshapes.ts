@@ -1,10 +1,17 @@
 import { type Node, Tensor, type Value } from '@pare/core';
-import { hasOneUse, madeBy, removeUnusedValue, replaceValue } from '../simplify/edit.js';
+import { madeBy, removeUnusedValue, replaceValue } from '../simplify/edit.js';
 import { constantShape, setShape } from '../simplify/fold-shapes.js';
 import { type Pass, type Rule, rewritePass } from '../simplify/rewrite.js';
 import type { Scope } from '../simplify/scope.js';
 
 const SAME_ORDER: ReadonlySet<string> = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Flatten']);
+const TRANSPOSE: ReadonlySet<string> = new Set(['Transpose']);
+
+/** Whether only `ops` read `value`: each takes it over on its own, and it goes with the last of them. */
+function isReadBy(value: Value, ops: ReadonlySet<string>): boolean {
+  if (value.isGraphOutput) return false;
+  return [...value.uses].every(({ node, index }) => index === 0 && node.domain === '' && ops.has(node.opType));
+}
 
 /**
  * Operators that only lay elements out anew, one after the other, become one: any of Reshape, Squeeze, Unsqueeze and Flatten
@@ -32,7 +39,7 @@ const mergeSameOrder: Rule = (node, scope) => {
   if (scope.sameShape(source, node.output)) {
     return replaceValue(node.output, source) ? `${what} undo each other and were removed.` : undefined;
   }
-  if (!hasOneUse(input)) return undefined;
+  if (!isReadBy(input, SAME_ORDER)) return undefined;
   const target = constantShape(scope.shape(node.output), scope.shape(source));
   if (!target) return undefined;
   toReshape(node, source, target);
@@ -55,7 +62,7 @@ const mergeUnsqueezes: Rule = (node, scope) => {
   const first = madeBy(node.inputs[0], 'Unsqueeze', node);
   const inner = first && axesOf(first, scope);
   const outer = axesOf(node, scope);
-  if (!first || !inner || !outer || !hasOneUse(first.output) || !node.graph) return undefined;
+  if (!first || !inner || !outer || !isReadBy(first.output, SAME_ORDER) || !node.graph) return undefined;
   const what = `${first.label} and ${node.label}`;
   // The places that the outer one leaves free hold what the inner one made, in order.
   const rank = (scope.rank(first.output) as number) + outer.length;
@@ -85,7 +92,7 @@ const mergeTransposes: Rule = (node, scope) => {
   if (perm.every((axis, i) => axis === i)) {
     return replaceValue(node.output, source) ? `${what} undo each other and were removed.` : undefined;
   }
-  if (!hasOneUse(first.output)) return undefined;
+  if (!isReadBy(first.output, TRANSPOSE)) return undefined;
   node.setAttribute('perm', perm);
   node.setInput(0, source);
   removeUnusedValue(first.output);

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { constantOf, modelOf, opsOf, rewritten } from '../../test/rewritten.js';
 import { constantsToInitializers } from './constants.js';
 import { eliminateDeadCode } from './dead-code.js';
+import { dropDefaultInputs } from './default-inputs.js';
 import { initializersOutOfInputs } from './initializer-inputs.js';
 import { eliminateNoOps } from './no-ops.js';
 
@@ -191,6 +192,25 @@ describe('eliminateNoOps', () => {
   });
 });
 
+describe('dropDefaultInputs', () => {
+  const lstm = (fill: number) =>
+    modelOf([5, 'n', 3], (b, x) => {
+      const shape = b.op('Concat', [[2], b.op('Slice', [b.op('Shape', [x]), [1], [2]]), [4]], { axis: 0 });
+      const state = b.op('ConstantOfShape', [shape], { value: f32([1], [fill]) });
+      const first = b.op('Slice', [state, [0], [1], [0]]);
+      const inputs = [x, b.random([1, 16, 3]), b.random([1, 16, 4]), null, null, first, first];
+      return b.node('LSTM', inputs, { hidden_size: 4 }).output;
+    });
+
+  it('leaves out initial states of zeros', async () => {
+    expect((await rewritten(engine, lstm(0), [dropDefaultInputs()])).ops).toEqual(['LSTM']);
+  });
+
+  it('keeps other initial states', async () => {
+    expect((await rewritten(engine, lstm(0.5), [dropDefaultInputs()])).ops).toEqual(opsOf(lstm(0.5)));
+  });
+});
+
 describe('eliminateDeadCode', () => {
   it('removes nodes, initializers, functions and imports that no output needs, and keeps inputs', async () => {
     const b = new GraphBuilder();
@@ -236,6 +256,16 @@ describe('eliminateDeadCode', () => {
     const result = await rewritten(engine, model, [eliminateDeadCode()]);
     expect([...result.model.allNodes()].map((n) => n.opType)).toEqual(['MaxPool', 'If', 'Relu', 'Neg']);
     expect([...result.model.graph.nodes()].map((n) => n.outputs.length)).toEqual([1, 1]);
+  });
+
+  it('keeps the statistics of a BatchNormalization that trains', async () => {
+    const model = modelOf([4, 3], (b, x) => {
+      const c = (from: number): Value => b.constant(f32([3], [from, from, from]));
+      const inputs = [x, c(1), c(0), c(0), c(1)];
+      return b.node('BatchNormalization', inputs, { training_mode: 1 }, { outputs: 3 }).output;
+    });
+    const result = await rewritten(engine, model, [eliminateDeadCode()]);
+    expect([...result.model.graph.nodes()][0]?.outputs).toHaveLength(3);
   });
 
   it('keeps outputs that an operator must have', async () => {

@@ -51,7 +51,7 @@ const OPTIONAL_FROM: Readonly<Record<string, number>> = {
 
 function dropOptionalOutputs(node: Node, report: Report): void {
   const from = node.domain === '' ? OPTIONAL_FROM[node.opType] : undefined;
-  if (from === undefined) return;
+  if (from === undefined || node.int('training_mode', 0) === 1) return;
   for (let i = node.outputs.length - 1; i >= from; i--) {
     const output = node.outputs[i];
     if (!output?.isUnused) continue;

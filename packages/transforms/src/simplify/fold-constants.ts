@@ -12,19 +12,14 @@ import {
   throwIfAborted,
   type Value,
 } from '@pare/core';
+import { type Budget, budgetOf, DEFAULT_MAX_FOLD_BYTES } from './budget.js';
 import { makeConstant } from './edit.js';
 import { isDeterministic, QUANTIZATION } from './operators.js';
 import { type Pass, type Report, wholePass } from './rewrite.js';
 import type { Scope } from './scope.js';
 
-/** Bytes that folding may add to the model, by default: masks and tables fit, weights do not. */
-export const DEFAULT_MAX_FOLD_BYTES = 1 << 20;
-
 /** Larger constants are not carried to the engine: what is small in the end is not computed from such. */
 const MAX_INPUT_BYTES = 64 << 20;
-
-/** All that folding adds to one model together: as much as one tensor may, or this part of its constants. */
-const SHARE = 1 / 8;
 
 /** How much larger than what goes in, in multiples of the limit, a value on the way may be. */
 const STEP = 4;
@@ -67,30 +62,6 @@ export function foldConstants(options: { readonly maxFoldBytes?: number | undefi
 
 const tooLarge = (node: Node, growth: number): string =>
   `${node.label} was not computed in advance: its result would make the model ${growth} bytes larger.`;
-
-/** Bytes that folding may still add to a model. */
-class Budget {
-  constructor(private left: number) {}
-
-  /** Whether the model may grow by `growth` more, at most by `limit` at once. */
-  take(growth: number, limit: number): boolean {
-    if (growth > limit || growth > this.left) return false;
-    this.left -= Math.max(0, growth);
-    return true;
-  }
-}
-
-const budgets = new WeakMap<Model, Budget>();
-
-function budgetOf(model: Model, limit: number): Budget {
-  const known = budgets.get(model);
-  if (known) return known;
-  let total = 0;
-  for (const graph of model.graph.graphs()) for (const v of graph.initializers) total += v.initializer?.byteLength ?? 0;
-  const budget = new Budget(Math.max(limit, total * SHARE));
-  budgets.set(model, budget);
-  return budget;
-}
 
 interface Foldable {
   readonly node: Node;
@@ -282,6 +253,7 @@ function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable
     copies.set(value, copy);
     return copy;
   };
+  let count = 0;
   // In the order of computation.
   for (const node of new Set([...foldable.values()].map((f) => f.node))) {
     if (!needed.has(node)) continue;
@@ -291,7 +263,7 @@ function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable
       {
         domain: node.domain,
         attributes: Object.fromEntries(node.attributes),
-        outputs: node.outputs.map(() => graph.freshName('computed')),
+        outputs: node.outputs.map(() => `computed_${count++}`),
       },
     );
     for (const [i, output] of node.outputs.entries()) if (output) copies.set(output, copy.outputs[i] as Value);

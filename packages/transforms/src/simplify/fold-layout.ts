@@ -1,13 +1,14 @@
 import { dtypeInfo, type Node, Tensor, type Value } from '@pare/core';
+import { budgetOf, DEFAULT_MAX_FOLD_BYTES } from './budget.js';
 import { makeConstant } from './edit.js';
-import { DEFAULT_MAX_FOLD_BYTES } from './fold-constants.js';
+
 import { type Pass, type Rule, rewritePass } from './rewrite.js';
 import type { Scope } from './scope.js';
 
 /**
  * Constants that are only laid out anew (Reshape, Squeeze, Unsqueeze, Flatten, Transpose) are stored as they are read. Large
  * ones are permuted when the model is written, so that memory stays bounded, and need no engine. A constant that others
- * read as it is stays, unless a copy is at most `maxFoldBytes`.
+ * read as it is stays, unless the budget of `foldConstants` has room for a copy.
  */
 export function foldLayout(options: { readonly maxFoldBytes?: number | undefined } = {}): Pass {
   const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
@@ -18,9 +19,8 @@ export function foldLayout(options: { readonly maxFoldBytes?: number | undefined
       const tensor = x?.constant;
       if (!x || !tensor || dtypeInfo(tensor.dtype).bits % 8 !== 0 || tensor.dtype === 'string') return undefined;
       const copied = x.uses.size > 1 || x.isGraphOutput || x.isGraphInput;
-      if (copied && tensor.byteLength > limit) return undefined;
       const result = relay(tensor, node, scope);
-      if (!result) return undefined;
+      if (!result || (copied && !budgetOf(scope.model, limit).take(tensor.byteLength, limit))) return undefined;
       const { label } = node;
       makeConstant(node.output, result);
       return `${label} of a constant became a constant.`;

@@ -118,6 +118,16 @@ describe('foldConstants', () => {
     await rewritten(engine, model, [foldConstants()]);
   });
 
+  it('computes nodes of several outputs', async () => {
+    const model = modelOf([2, 3], (b, x) => {
+      const w = b.constant(f32([2, 6], [6, 5, 4, 3, 2, 1, 1, 2, 3, 4, 5, 6]));
+      const [p, q] = b.node('Split', [w, [3, 3]], { axis: 1 }, { outputs: 2 }).outputs as [Value, Value];
+      const [top] = b.node('TopK', [q, [1]], {}, { outputs: 2 }).outputs as [Value];
+      return b.op('Sum', [x, p, q, top]);
+    });
+    expect((await rewritten(engine, model, [foldConstants()])).ops).toEqual(['Sum']);
+  });
+
   it('works inside branches, and makes an output a constant', async () => {
     const b = new GraphBuilder();
     const c = b.input('c', 'bool', []);

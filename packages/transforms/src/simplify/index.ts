@@ -1,6 +1,7 @@
 export { eliminateCommonSubexpressions } from './common-subexpressions.js';
 export { constantsToInitializers } from './constants.js';
 export { eliminateDeadCode } from './dead-code.js';
+export { dropDefaultInputs } from './default-inputs.js';
 export { type FixedShapes, fixShapes } from './fix-shapes.js';
 export { foldConstants } from './fold-constants.js';
 export { foldLayout } from './fold-layout.js';

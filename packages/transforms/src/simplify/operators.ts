@@ -18,9 +18,8 @@ export function isDeterministic(node: Node): boolean {
   if (node.subgraphs().length > 0) return false;
   if (node.domain !== '') return node.domain === 'com.microsoft' && DETERMINISTIC_CONTRIB.has(node.opType);
   if (RANDOM.has(node.opType)) return false;
-  // Training forms: Dropout draws, BatchNormalization updates its statistics.
-  if (node.is('Dropout')) return node.inputs.length < 3;
-  return !(node.is('BatchNormalization') && node.int('training_mode', 0) === 1);
+  // In training form Dropout draws; BatchNormalization gives its new statistics as outputs and keeps nothing.
+  return !(node.is('Dropout') && node.inputs.length >= 3);
 }
 
 const DETERMINISTIC_CONTRIB: ReadonlySet<string> = new Set([

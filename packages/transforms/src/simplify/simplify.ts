@@ -19,6 +19,7 @@ import { mergeReshapes } from '../fuse/reshapes.js';
 import { eliminateCommonSubexpressions } from './common-subexpressions.js';
 import { constantsToInitializers } from './constants.js';
 import { eliminateDeadCode } from './dead-code.js';
+import { dropDefaultInputs } from './default-inputs.js';
 import { type FixedShapes, fixShapes } from './fix-shapes.js';
 import { foldConstants } from './fold-constants.js';
 import { foldLayout } from './fold-layout.js';
@@ -67,6 +68,7 @@ export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
     inlineConstantIf(),
     foldShapes(),
     eliminateNoOps(),
+    dropDefaultInputs(),
     foldLayout(options),
     reshapeByConstant(),
     shareShapes(),

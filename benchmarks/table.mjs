@@ -1,0 +1,139 @@
+// Writes docs/performance.md from the results that the benchmarks left in benchmarks/results/.
+//
+//   node benchmarks/table.mjs
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
+const folder = new URL('results/', import.meta.url);
+const load = (name) => {
+  const file = new URL(`${name}.json`, folder);
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+};
+
+const num = (x, digits = 3) =>
+  x === undefined || x === null
+    ? '–'
+    : Number(x.toPrecision(digits)).toLocaleString('en', { maximumFractionDigits: 3 });
+const mb = (bytes) => `${num(bytes / 1e6)} MB`;
+const times = (x) => `${num(x, 2)}x`;
+const table = (head, rows) => [head, head.map(() => '---'), ...rows].map((r) => `| ${r.join(' | ')} |`).join('\n');
+
+/** One section a benchmark: what was done, against whom, and the table. */
+const SECTIONS = {
+  codec: ({ results, peer }) => [
+    'Reading and writing',
+    `\`benchmarks/codec.mjs\` against ${peer}: load and save of one file, each in a process of its own, medians of interleaved rounds. Pare syncs the file to the disk, Python does not.`,
+    table(
+      ['model', 'Pare', 'Python', 'faster', 'less CPU', 'peak memory of Pare', 'of Python'],
+      Object.values(results).map((r) => [
+        mb(r.bytes),
+        `${num(r.pare.wallMs)} ms`,
+        `${num(r.python.wallMs)} ms`,
+        times(r.faster),
+        times(r.lessCpu),
+        `${num(r.pare.peakMB)} MB`,
+        `${num(r.python.peakMB)} MB`,
+      ]),
+    ),
+  ],
+  simplify: ({ results, peer }) => [
+    'Simplify',
+    `\`benchmarks/simplify.mjs\` against ${peer}. Nodes count subgraphs. Outputs of both models are compared on the same inputs.`,
+    table(
+      ['model', 'nodes', 'Pare', 'onnxsim', 'faster (first run)', 'faster (second)', 'outputs equal'],
+      Object.entries(results).map(([name, r]) => [
+        name,
+        r.nodes.all,
+        r.pare.nodes.all,
+        r.onnxsim?.nodes?.all ?? 'fails',
+        r.faster ? times(r.faster) : '–',
+        r.fasterAgain ? times(r.fasterAgain) : '–',
+        r.outputs?.isEqual === undefined ? '–' : r.outputs.isEqual ? 'yes' : 'no',
+      ]),
+    ),
+  ],
+  static: ({ results }) => [
+    'Static int8: calibrate, quantize, write',
+    '`benchmarks/static.mjs` against Python `onnxruntime.quantization` 1.30: the same simplified model and samples, all cores, processes interleaved. Weights are random: this is about time and memory.',
+    staticTable(results),
+  ],
+  accuracy: ({ results }) => ['Static int8: accuracy', accuracyIntro, accuracyTable(results)],
+  'weight-only': ({ results, weights }) => [
+    'Weight-only quantization',
+    `\`benchmarks/weight-only.mjs\` against Python \`onnxruntime.quantization\` 1.30: load, quantize and save ${num(weights / 1e6)} million weights. Pare searches for the scale of least squared error; the peer rounds to nearest.`,
+    table(
+      ['to', 'Pare', 'Python', 'faster (work)', 'faster (process)', 'less CPU', 'peak memory of Pare', 'of Python'],
+      Object.entries(results).map(([name, { pare, python, ratio }]) => [
+        name,
+        `${num(pare.work)} s`,
+        `${num(python.work)} s`,
+        times(ratio.work),
+        times(ratio.process),
+        times(ratio.cpu),
+        `${num(pare.peakMb)} MB`,
+        `${num(python.peakMb)} MB`,
+      ]),
+    ),
+  ],
+  'weight-error': ({ results, block }) => [
+    'Error of 4-bit weights',
+    `\`benchmarks/weight-error.mjs\`: relative RMSE in blocks of ${block} against the quantizers of \`onnxruntime\` 1.30, at equal storage in each column.`,
+    table(
+      ['weights', 'Pare', 'RTN asymmetric', 'k_quant', 'Pare symmetric', 'RTN symmetric'],
+      Object.entries(results).map(([name, r]) => [
+        name,
+        ...['pare asymmetric', 'rtn asymmetric', 'k_quant', 'pare symmetric', 'rtn symmetric'].map((key) =>
+          r[key].toFixed(4),
+        ),
+      ]),
+    ),
+  ],
+  recommended: ({ results }) => [
+    'What is recommended, measured again',
+    '`benchmarks/recommended.mjs`: after `pare optimize`, the original and the recommended file alternate once more under nothing but `onnxruntime-node`, one thread, on another input.',
+    table(
+      ['model', 'recommended', 'size', 'claimed', 'measured again'],
+      Object.entries(results).map(([name, r]) => [
+        name,
+        r.recommended,
+        mb(r.bytes),
+        r.claimed ? `${times(r.claimed[0])} (${num(r.claimed[1])} to ${num(r.claimed[2])})` : 'nothing is faster',
+        r.claimed ? times(r.faster) : '–',
+      ]),
+    ),
+  ],
+  'web-wasm': ({ results }) => ['Variants in WebAssembly', webIntro, webTable(results)],
+  kernels: ({ results, values }) => [
+    'Kernels',
+    `\`benchmarks/kernels.mjs\`: ${num(values / 1e6)} million values, WebAssembly SIMD against the same in plain TypeScript, which is the tests' oracle.`,
+    table(
+      ['kernel', 'WASM, ns a value', 'TypeScript', 'ratio'],
+      Object.entries(results).map(([name, r]) => [name, num(r.wasmNsPerValue), num(r.twinNsPerValue), times(r.ratio)]),
+    ),
+  ],
+};
+
+const accuracyIntro = '';
+const webIntro = '';
+const staticTable = (results) => `\`\`\`json\n${JSON.stringify(results)}\n\`\`\``;
+const accuracyTable = staticTable;
+const webTable = staticTable;
+
+const hosts = new Set();
+const sections = Object.entries(SECTIONS).flatMap(([name, section]) => {
+  const result = load(name);
+  if (!result) return [];
+  const { host } = result;
+  if (host) hosts.add(`${host.cpu}, ${host.cores} cores, Node.js ${host.node}, ${host.platform}`);
+  const [title, intro, body] = section(result);
+  return [`## ${title}\n\n${intro}\n\n${body}`];
+});
+const page = `# Performance
+
+What was measured, against whom, on what. Each table comes from a file in \`benchmarks/\` that anyone can run; ratios are of
+medians, of runs that alternate with the peer's. \`node benchmarks/table.mjs\` writes this page from \`benchmarks/results/\`.
+
+Host: ${[...hosts].join('; ')}; shared with other work, so ratios tell more than times.
+
+${sections.join('\n\n')}
+`;
+writeFileSync(new URL('../docs/performance.md', import.meta.url), page);

@@ -389,6 +389,7 @@ class Run {
   }
 
   #progress(stage: Stage, done: number, total: number | undefined, what?: string): void {
+    if (this.#skip.has(stage)) return;
     this.options.onProgress?.({ stage, done, total, ...(what === undefined ? {} : { what }) });
   }
 }

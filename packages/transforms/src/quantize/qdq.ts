@@ -47,14 +47,12 @@ export class QdqWriter {
       for (const { node, index } of readers === 'all' ? [...value.uses] : readers) node.setInput(index, rounded);
     }
     const quantize = this.#node('QuantizeLinear', [foldTail(source, affine), ...parameters]);
-    quantize.name = `${value.name}_quantize`;
     const integers = this.#graph.addValue(
       this.#graph.freshName(`${value.name}_quantized`),
       tensorType(affine.dtype, value.shape),
     );
     quantize.setOutput(0, integers);
     const dequantize = this.#node('DequantizeLinear', [integers, ...parameters]);
-    dequantize.name = `${value.name}_dequantize`;
     dequantize.setOutput(0, rounded);
     const anchor = quantize.inputs[0]?.producer;
     if (anchor) this.#graph.insertAfter(anchor, quantize);
@@ -122,7 +120,6 @@ export class QdqWriter {
 
   #dequantize(name: string, integers: Value, parameters: readonly Value[], before: Node, axis?: number): Value {
     const node = this.#node('DequantizeLinear', [integers, ...parameters]);
-    node.name = `${name}_dequantize`;
     if (axis !== undefined) node.setAttribute('axis', axis);
     const type = tensorType('float32', integers.shape);
     node.setOutput(0, this.#graph.addValue(this.#graph.freshName(`${name}_dequantized`), type));

@@ -232,7 +232,7 @@ export class Graph {
       !replacement._isInput;
     if (!free) {
       // Two outputs cannot share a name, nor can an output be an input or initializer under another name.
-      const identity = new Node('Identity', '', this.freshName(`${old.name}_identity`));
+      const identity = new Node('Identity');
       identity.setInput(0, replacement);
       this.append(identity);
       const carrier = this.addValue(undefined, old.type);

@@ -46,7 +46,8 @@ export function fuseGemm(): Pass {
 
     MatMul(matmul, scope) {
       const transposed = matmul.inputs.some((input) => input && transposeOf(input, matmul));
-      return transposed && isMatrixProduct(matmul, scope) ? becomeGemm(matmul, scope) : undefined;
+      if (!transposed || isDequantized(matmul) || !isMatrixProduct(matmul, scope)) return undefined;
+      return becomeGemm(matmul, scope);
     },
 
     Gemm(gemm) {
@@ -68,6 +69,11 @@ export function fuseGemm(): Pass {
 function isMatrixProduct(node: Node, scope: Scope): boolean {
   const [a, b] = node.inputs;
   return scope.rank(a) === 2 && scope.rank(b) === 2 && GEMM_TYPES.has(scope.dtype(a) ?? scope.dtype(b));
+}
+
+/** Whether `node` multiplies quantized values, which runtimes know as MatMul with DequantizeLinear before it. */
+function isDequantized(node: Node): boolean {
+  return node.inputs.some((input) => input?.producer?.opType === 'DequantizeLinear');
 }
 
 function becomeGemm(matmul: Node, scope: Scope): string | undefined {

@@ -45,6 +45,18 @@ describe('fuseGemm', () => {
     expect(result.notes.join()).toMatch(/others read/);
   });
 
+  it('leaves products that runtimes compute in integers', async () => {
+    const model = modelOf(['n', 4], (b, x) => {
+      const [scale, zero] = [f32([], [0.05]), Tensor.of('uint8', [], [128])];
+      const quantized = b.op('DequantizeLinear', [b.op('QuantizeLinear', [x, scale, zero]), scale, zero]);
+      const weight = b.op('DequantizeLinear', [Tensor.of('int8', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]), f32([], [0.1])]);
+      return b.op('Add', [b.op('MatMul', [quantized, weight]), row(2)]);
+    });
+    const result = await rewritten(engine, model, [fuseGemm()]);
+    expect(result.ops).toEqual(opsOf(model));
+    expect(result.notes.join()).toMatch(/runs in integers/);
+  });
+
   it('leaves integers, for which runtimes have no Gemm', async () => {
     const model = modelOf([2, 3], (b, x) => {
       const integers = b.op('Cast', [x], { to: 6 });

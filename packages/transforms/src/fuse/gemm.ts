@@ -25,8 +25,10 @@ export function fuseGemm(): Pass {
             `${what} were not fused: Gemm multiplies matrices, and this product has rank ${rank ?? '?'}.`,
           );
         }
-        if (!hasOneUse(matmul.output))
-          return new Refusal(`${what} were not fused: others read what comes between them.`);
+        const reason = isDequantized(matmul)
+          ? 'the product runs in integers'
+          : !hasOneUse(matmul.output) && 'others read what comes between them';
+        if (reason) return new Refusal(`${what} were not fused: ${reason}.`);
         if (!broadcastsTo(bias, add.output, scope) || !scope.sameShape(matmul.output, add.output)) return undefined;
         matmul.opType = 'Gemm';
         matmul.setInput(2, bias);
@@ -38,8 +40,8 @@ export function fuseGemm(): Pass {
 
     BatchNormalization(norm, scope) {
       const matmul = madeBy(norm.inputs[0], 'MatMul', norm);
-      if (!matmul || !hasOneUse(matmul.output) || !matmul.inputs[1]?.constant || !affineOf(norm, scope))
-        return undefined;
+      const weight = matmul?.inputs[1]?.constant;
+      if (!matmul || !weight || !hasOneUse(matmul.output) || !affineOf(norm, scope)) return undefined;
       // The fusion with the normalization itself is the next pass's.
       return isMatrixProduct(matmul, scope) ? becomeGemm(matmul, scope) : undefined;
     },

@@ -377,6 +377,8 @@ class Run {
         fresh: fresh && (() => fresh(model, feeds, signal)),
       };
     });
+    // Before the rounds comes a warm-up, whose length nobody knows.
+    this.#progress('performance', 0, undefined, 'latency');
     return measurePerformance(subjects, {
       batch: entries[0]?.subject.fit?.fixedBatch ?? (entries[0]?.subject.probes[0]?.samples.length as number),
       threads: this.options.threads ?? 1,

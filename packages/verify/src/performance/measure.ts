@@ -63,6 +63,7 @@ export async function measurePerformance(
   for (const [i, subject] of subjects.entries()) {
     const all = flatten(timed[i] as TimedRounds);
     const roundMedians = medians[i] as number[];
+    if (subject.fresh) onProgress?.('fresh process', i, subjects.length);
     const freshProcess = await runFresh(subject);
     if (subject.fresh) onProgress?.('fresh process', i + 1, subjects.length);
     evidence.push({
@@ -95,6 +96,7 @@ async function measureThroughput(
   const rows = timed.map((t) => [row(options.batch, t)]);
   const sizes = options.batches.filter((size) => size !== options.batch);
   for (const [k, size] of sizes.entries()) {
+    options.onProgress?.('throughput', k, sizes.length);
     const able: { readonly index: number; readonly timed: Timed }[] = [];
     for (const [index, { session, feedsOfBatch }] of subjects.entries()) {
       if (!feedsOfBatch) continue;

@@ -122,6 +122,24 @@ describe('judge', () => {
     expect(statuses(run([{ ratio: 2, bytes: 3e6, cosine: 0.98 }]))).toEqual(['accepted', 'recommended']);
   });
 
+  it('without a goal lets speed and size refuse nothing beyond the gates', () => {
+    const slow = [{ bytes: 12e6, ratio: 0.5 }];
+    const gates = { maxP95Ms: 20 };
+    const judged = (cases: Case[]): Judgement =>
+      judge([variant({ bytes: 10e6 }, true), ...cases.map((c) => variant(c))], gates, null);
+    expect(statuses(judged(slow))).toEqual(['recommended', 'accepted']);
+    expect(statuses(judged([{ ...slow[0], p95: 30 }]))).toEqual(['recommended', 'refused']);
+    expect(statuses(judged([{ ...slow[0], nan: 1 }]))).toEqual(['recommended', 'refused']);
+  });
+
+  it('says when the original that stays fails a gate itself', () => {
+    const { recommendation } = run([{ bytes: 9e6 }], { maxBytes: 5e6, maxDrop: 0 });
+    expect(recommendation.variant).toBe('original');
+    expect(recommendation.reason).toBe(
+      'No variant holds the gates. But it fails itself: It has 10.0 MB, over the limit of 5.00 MB.',
+    );
+  });
+
   it('goes by size where speed could not be measured, says so, and promises none', () => {
     const untimed = (cases: Case[], gates = {}, goal: 'latency' | 'size' | null = 'latency'): Judgement =>
       judge(

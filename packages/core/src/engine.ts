@@ -23,6 +23,11 @@ export interface SessionOptions {
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all';
   /** Intra-op threads. Default 1: comparable between runs and hosts. */
   readonly threads?: number;
+  /**
+   * Let the runtime plan the memory of a run from the first one: quicker where shapes repeat, at up to twice the memory for
+   * activations. Default true.
+   */
+  readonly memoryPattern?: boolean;
   /** Runtime config entries, for example `{ 'session.x64quantprecision': '1' }`. */
   readonly config?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;

@@ -6,6 +6,7 @@ import type { Feeds, HostTensor, Port } from '../engine.js';
 export interface RuntimeOptions {
   optimization: 'disabled' | 'basic' | 'extended' | 'all';
   threads: number;
+  memoryPattern: boolean;
   config: Readonly<Record<string, string>>;
 }
 
@@ -129,7 +130,7 @@ function elements({ type, data }: Ort.Tensor): TypedArray {
 }
 
 /** Options that all builds take. */
-export function commonOptions({ optimization, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
+export function commonOptions({ optimization, memoryPattern, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
   const extra: Record<string, Record<string, string>> = {};
   for (const [key, value] of Object.entries(config)) {
     // The binding wants `session.x64quantprecision` as { session: { x64quantprecision } }.
@@ -140,6 +141,7 @@ export function commonOptions({ optimization, config }: RuntimeOptions): Ort.Inf
   }
   return {
     graphOptimizationLevel: optimization,
+    enableMemPattern: memoryPattern,
     logSeverityLevel: 4,
     ...(Object.keys(extra).length > 0 ? { extra } : {}),
   };

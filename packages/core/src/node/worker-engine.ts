@@ -60,12 +60,12 @@ export class WorkerEngine implements Engine {
     this.#open.add(release);
     try {
       if (this.#closed) throw new PareError('aborted', 'The engine was closed.');
-      const { optimization = 'all', config = {} } = options;
+      const { optimization = 'all', memoryPattern = true, config = {} } = options;
       const request: Ask = {
         op: 'open',
         model: staged.model,
         dataFiles: staged.dataFiles,
-        options: { optimization, threads, config },
+        options: { optimization, threads, memoryPattern, config },
       };
       const opened = (await thread.ask(request, signal, staged.owned)) as Opened;
       const end = async (): Promise<void> => {

@@ -7,22 +7,15 @@ import {
   type Session,
   throwIfAborted,
 } from '@pare/core';
-import { kernels } from '../kernels/index.js';
 import {
   type CalibrationMethod,
   type CalibrationOptions,
   needsHistogram,
   TensorStatistics,
 } from './calibration/index.js';
-import {
-  channelsOf,
-  OBSERVED,
-  type Observation,
-  REDUCTIONS,
-  withOutputs,
-  withReductions,
-} from './calibration-graph.js';
+import { channelsOf, isNonNegative, type Observation } from './calibration-graph.js';
 import { calibrationKey, keyDifference } from './calibration-key.js';
+import { histogramPass, type Pass, reductionPass } from './calibration-pass.js';
 import { Calibration, type CalibrationData, ChannelStatistics } from './calibration-result.js';
 import { type Placement, type PlacementOptions, place } from './placement.js';
 import { matrixOf } from './static-weights.js';
@@ -94,7 +87,7 @@ function observe(model: Model, placement: Placement, options: CalibrateOptions):
   const observed = new Map<string, Observation>();
   for (const tensor of names) {
     if (!model.graph.value(tensor)) throw new PareError('bad-option', `The model has no activation named "${tensor}".`);
-    observed.set(tensor, { tensor, ranged: true });
+    observed.set(tensor, { tensor, ranged: true, nonNegative: isNonNegative(model.graph.value(tensor)) });
   }
   if (options.channels === false) return [...observed.values()];
   for (const placed of placement.nodes) {
@@ -102,7 +95,8 @@ function observe(model: Model, placement: Placement, options: CalibrateOptions):
     const tensor = placed.node.inputs[0]?.name;
     if (!matrix || !placed.weight || !tensor || (options.tensors && !observed.has(tensor))) continue;
     const channels = channelsOf(placed.node, placed.weight.tensor.dims, matrix.depth);
-    observed.set(tensor, { tensor, ranged: observed.has(tensor), channels });
+    const nonNegative = isNonNegative(placed.node.inputs[0]);
+    observed.set(tensor, { tensor, ranged: observed.has(tensor), nonNegative, channels });
   }
   return [...observed.values()];
 }
@@ -117,94 +111,6 @@ function refuseOneShot(samples: AsyncIterable<Feeds> | Iterable<Feeds>): void {
   );
 }
 
-/** How one pass over the data is read. */
-interface Pass {
-  model(model: Model): Model;
-  readonly fetches: readonly string[];
-  consume(outputs: Readonly<Record<string, HostTensor>>): void;
-}
-
-/** Ranges only: everything is reduced inside the graph. */
-function reductionPass(observations: readonly Observation[], calibration: Calibration): Pass {
-  return {
-    model: (model) => withReductions(model, observations),
-    fetches: [OBSERVED],
-    consume: (outputs) =>
-      readReductions(
-        outputs,
-        observations,
-        (observation, min, max, sum) => {
-          calibration.tensors.get(observation.tensor)?.observeRange(...extremes(min, max, sum));
-        },
-        calibration,
-      ),
-  };
-}
-
-/** Histograms: the activations themselves come out; per-channel numbers are still reduced inside. */
-function histogramPass(observations: readonly Observation[], calibration: Calibration): Pass {
-  const names = [...calibration.tensors.keys()];
-  const perChannel = observations.filter(({ channels }) => channels);
-  const k = kernels();
-  return {
-    model: (model) =>
-      perChannel.length > 0 ? withReductions(withOutputs(model, names), perChannel) : withOutputs(model, names),
-    fetches: perChannel.length > 0 ? [...names, OBSERVED] : names,
-    consume: (outputs) => {
-      for (const name of names) {
-        const { data, dtype } = outputs[name] as HostTensor;
-        if (!(data instanceof Float32Array))
-          throw new PareError('unsupported', `Activation "${name}" is ${dtype}, not float32.`);
-        calibration.tensors.get(name)?.observe(k, data);
-      }
-      if (perChannel.length > 0) readReductions(outputs, perChannel, () => {}, calibration);
-    },
-  };
-}
-
-type Each = (observation: Observation, min: Float32Array, max: Float32Array, squares: Float32Array) => void;
-
-/** Takes the output `OBSERVED` apart. */
-function readReductions(
-  outputs: Readonly<Record<string, HostTensor>>,
-  observations: readonly Observation[],
-  each: Each,
-  calibration: Calibration,
-): void {
-  const all = outputs[OBSERVED]?.data as Float32Array;
-  let at = 0;
-  const take = (n: number): Float32Array => {
-    at += n;
-    return all.subarray(at - n, at);
-  };
-  for (const observation of observations) {
-    const channels = observation.channels?.count ?? 1;
-    const [min, max, mean, squares] = REDUCTIONS.map(() => take(channels)) as [
-      Float32Array,
-      Float32Array,
-      Float32Array,
-      Float32Array,
-    ];
-    const [size = 0] = take(1);
-    each(observation, min, max, squares);
-    if (size > 0)
-      calibration.channels.get(observation.tensor)?.observe({ min, max, mean, squares, positions: size / channels });
-  }
-}
-
-/** The extremes over all channels; NaN or infinite when the tensor holds such a value (min and max do not show NaN). */
-function extremes(min: Float32Array, max: Float32Array, squares: Float32Array): [min: number, max: number] {
-  let lo = Number.POSITIVE_INFINITY;
-  let hi = Number.NEGATIVE_INFINITY;
-  let sum = 0;
-  for (let c = 0; c < min.length; c++) {
-    lo = Math.min(lo, min[c] as number);
-    hi = Math.max(hi, max[c] as number);
-    sum += squares[c] as number;
-  }
-  return Number.isNaN(sum) ? [sum, sum] : [lo, hi];
-}
-
 async function run(
   model: Model,
   pass: Pass,
@@ -212,7 +118,10 @@ async function run(
   calibration: Calibration,
   { engine, threads = 0, signal, onProgress }: CalibrateOptions,
 ): Promise<void> {
-  const session = await engine.open(model, { threads, ...(signal ? { signal } : {}) });
+  // Without the last level of optimization: its layouts only cost time where every activation is looked at, and its copies of
+  // the weights memory. Without a memory pattern: it would keep room for all activations at once.
+  const options = { threads, optimization: 'extended', memoryPattern: false } as const;
+  const session = await engine.open(model, { ...options, ...(signal && { signal }) });
   try {
     for await (const outputs of ahead(session, samples, pass.fetches)) {
       throwIfAborted(signal);

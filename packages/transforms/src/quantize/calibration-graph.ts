@@ -1,10 +1,13 @@
 import { type Graph, type Model, type Node, Tensor, tensorType, type Value } from '@pare/core';
+import { clipBounds } from './placement.js';
 
 /** What an observing model computes about one activation. */
 export interface Observation {
   readonly tensor: string;
   /** Its range is wanted (not only that of its channels). */
   readonly ranged: boolean;
+  /** Nothing in it is below zero: the minimum need not be computed. */
+  readonly nonNegative: boolean;
   /** Per-channel numbers as well: how many channels, and whether they lie on axis 1 (Conv) or on the last axis. */
   readonly channels?: { readonly count: number; readonly axis: 'second' | 'last'; readonly rank: number } | undefined;
 }
@@ -12,23 +15,28 @@ export interface Observation {
 /** Name of the one output that an observing model has beside those of the original. */
 export const OBSERVED = 'pare_observed';
 
-/** What an observing model gives for one activation, in this order (for each channel, where asked), and then its size. */
-export const REDUCTIONS = ['ReduceMin', 'ReduceMax', 'ReduceMean', 'ReduceSumSquare'] as const;
-
-/** How many numbers `observation` fills in the output. */
-export const widthOf = ({ channels }: Observation): number => (channels?.count ?? 1) * REDUCTIONS.length + 1;
+/** The numbers that an observing model gives for `observation`, in this order, one of each or one for each channel. */
+export function reductionsOf({ nonNegative }: Observation): readonly ('ReduceMax' | 'ReduceMean' | 'ReduceMin')[] {
+  return nonNegative ? ['ReduceMax', 'ReduceMean'] : ['ReduceMax', 'ReduceMean', 'ReduceMin'];
+}
 
 /**
  * A copy of `model` that also reduces activations inside the graph, so that they never leave the runtime: one float32 output
- * `OBSERVED` with, for each observation in turn, the minima, maxima, means and sums of squares (of each channel, or one of
- * each), and the number of elements. Means and squares are there for NaN too: ONNX Runtime's ReduceMin and ReduceMax pass over it.
+ * `OBSERVED` with the numbers of each observation in turn. The mean is there for NaN too, over which ONNX Runtime's ReduceMin
+ * and ReduceMax pass.
  */
 export function withReductions(model: Model, observations: readonly Observation[]): Model {
   const copy = model.clone();
   const reducer = new Reducer(copy);
-  const parts = observations.flatMap((observation) => reducer.reduce(observation));
-  const all = copy.graph.addNode('Concat', parts, { attributes: { axis: 0 }, outputs: [OBSERVED] }).output;
-  all.type = tensorType('float32', [observations.reduce((sum, o) => sum + widthOf(o), 0)]);
+  // ONNX Runtime runs first what comes last: written from the last activation to the first, each is reduced as soon as it is
+  // there, and not all of them wait for the end of the network in memory.
+  const parts = observations.toReversed().map((observation) => reducer.reduce(observation));
+  const all = copy.graph.addNode('Concat', parts.reverse().flat(), {
+    attributes: { axis: 0 },
+    outputs: [OBSERVED],
+  }).output;
+  const width = (o: Observation): number => (o.channels?.count ?? 1) * reductionsOf(o).length;
+  all.type = tensorType('float32', [observations.reduce((sum, o) => sum + width(o), 0)]);
   copy.graph.addOutput(all);
   return copy;
 }
@@ -52,20 +60,19 @@ class Reducer {
     this.#graph = model.graph;
   }
 
-  reduce({ tensor, channels }: Observation): Value[] {
+  /** Vectors, one for each reduction. */
+  reduce(observation: Observation): Value[] {
+    const { tensor, channels } = observation;
     const value = this.#graph.value(tensor) as Value;
-    const size = this.#graph.addNode('Cast', [this.#graph.addNode('Size', [value]).output], { attributes: { to: 1 } });
-    const { source, axes } = this.#axes(value, channels);
-    return [...REDUCTIONS.map((op) => this.#reduction(op, source, axes)), size.output].map((v) => this.#flat(v));
-  }
-
-  /** The axes to reduce, and the value to reduce them of. */
-  #axes(value: Value, channels: Observation['channels']): { source: Value; axes: readonly number[] | undefined } {
-    if (!channels) return { source: value, axes: undefined };
+    const ops = reductionsOf(observation);
+    if (!channels) return ops.map((op) => this.#reshape(this.#reduction(op, value, undefined), [1]));
     const { axis, count, rank } = channels;
-    if (axis === 'second')
-      return { source: value, axes: Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1) };
-    return { source: this.#graph.addNode('Reshape', [value, this.#shape([-1, count])]).output, axes: [0] };
+    if (axis === 'last') {
+      const rows = this.#reshape(value, [-1, count]);
+      return ops.map((op) => this.#reduction(op, rows, [0]));
+    }
+    const axes = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 1);
+    return ops.map((op) => this.#reduction(op, value, axes));
   }
 
   /** `axes` undefined: all of them. They are an attribute before opset 18 and an input from there on. */
@@ -76,8 +83,8 @@ class Reducer {
     return this.#graph.addNode(op, inputs, { attributes }).output;
   }
 
-  #flat(value: Value): Value {
-    return this.#graph.addNode('Reshape', [value, this.#shape([-1])]).output;
+  #reshape(value: Value, dims: readonly number[]): Value {
+    return this.#graph.addNode('Reshape', [value, this.#shape(dims)]).output;
   }
 
   #shape(dims: readonly number[]): Value {
@@ -90,8 +97,22 @@ class Reducer {
   }
 }
 
-/** The per-channel view of the activation that `node` multiplies with a weight of `depth` factors. */
+/** The per-channel view of the activation that `node` multiplies with a weight of shape `dims` and `depth` factors. */
 export function channelsOf(node: Node, dims: readonly number[], depth: number): Observation['channels'] {
   if (!node.is('Conv')) return { count: depth, axis: 'last', rank: 2 };
   return { count: (dims[1] ?? 1) * node.int('group', 1), axis: 'second', rank: dims.length };
+}
+
+/** Operators whose result has no sign when their first input has none. */
+const KEEPS_SIGN: ReadonlySet<string> = new Set(
+  'MaxPool AveragePool GlobalAveragePool Flatten Reshape Squeeze Unsqueeze Transpose Slice Identity'.split(' '),
+);
+
+/** Whether `value` can be seen to hold nothing below zero. */
+export function isNonNegative(value: Value | null | undefined): boolean {
+  const node = value?.producer;
+  if (node?.domain !== '') return false;
+  if (KEEPS_SIGN.has(node.opType)) return isNonNegative(node.inputs[0]);
+  if (node.is('Relu') || node.is('Clip')) return (clipBounds(node)?.low ?? -1) >= 0;
+  return node.is('Sigmoid') || node.is('HardSigmoid') || node.is('Softmax');
 }

@@ -9,64 +9,49 @@ import {
 import type { CalibrationKey } from './calibration-key.js';
 import type { QuantizationTarget, RealRange } from './params.js';
 
-/** One sample of an activation, by channel: extremes, mean and sum of squares over `positions` elements each. */
-export interface ChannelSample {
-  readonly min: Float32Array;
-  readonly max: Float32Array;
-  readonly mean: Float32Array;
-  readonly squares: Float32Array;
-  readonly positions: number;
-}
-
 /** What calibration knows of each channel of an activation. */
 export class ChannelStatistics {
-  /** Elements seen of each channel. */
-  positions = 0;
+  samples = 0;
   readonly min: Float32Array;
   readonly max: Float32Array;
-  /** Mean and mean square over all samples and positions. */
+  /** Mean over all samples, each of which weighs the same whatever its size. */
   readonly mean: Float64Array;
-  readonly power: Float64Array;
 
   constructor(readonly channels: number) {
     this.min = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
     this.max = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
     this.mean = new Float64Array(channels);
-    this.power = new Float64Array(channels);
   }
 
-  /** Adds one sample. */
-  observe({ min, max, mean, squares, positions }: ChannelSample): void {
-    this.positions += positions;
-    const share = positions / this.positions;
+  /** Adds one sample: extremes and mean of each channel. */
+  observe({ min, max, mean }: Readonly<Record<'min' | 'max' | 'mean', Float32Array>>): void {
+    this.samples++;
     for (let c = 0; c < this.channels; c++) {
       this.min[c] = Math.min(this.min[c] as number, min[c] as number);
       this.max[c] = Math.max(this.max[c] as number, max[c] as number);
-      this.mean[c]! += share * ((mean[c] as number) - (this.mean[c] as number));
-      this.power[c]! += share * ((squares[c] as number) / positions - (this.power[c] as number));
+      this.mean[c]! += ((mean[c] as number) - (this.mean[c] as number)) / this.samples;
     }
   }
 
   toJSON(): ChannelData {
-    const { positions, min, max, mean, power } = this;
-    return { positions, min: [...min], max: [...max], mean: [...mean], power: [...power] };
+    const { samples, min, max, mean } = this;
+    return { samples, min: [...min], max: [...max], mean: [...mean] };
   }
 
   static fromJSON(data: ChannelData): ChannelStatistics {
     const statistics = new ChannelStatistics(data.mean.length);
-    statistics.positions = data.positions;
-    for (const field of ['min', 'max', 'mean', 'power'] as const) statistics[field].set(data[field]);
+    statistics.samples = data.samples;
+    for (const field of ['min', 'max', 'mean'] as const) statistics[field].set(data[field]);
     return statistics;
   }
 }
 
 /** ChannelStatistics as plain data. */
 export interface ChannelData {
-  readonly positions: number;
+  readonly samples: number;
   readonly min: readonly number[];
   readonly max: readonly number[];
   readonly mean: readonly number[];
-  readonly power: readonly number[];
 }
 
 /** Calibration as plain data, for a cache. */

@@ -4,8 +4,6 @@ import { perFactor, type WeightMatrix } from './weight-matrix.js';
 export interface InputStatistics {
   /** Largest unsigned integer (0 to 255) that each channel reaches. Default: 255 everywhere, which holds for any data. */
   readonly peak?: ArrayLike<number> | undefined;
-  /** Mean square of each channel around its mean: how much an error of its factors matters. Default: all the same. */
-  readonly power?: ArrayLike<number> | undefined;
 }
 
 /** vpmaddubsw adds two products of u8 and s8 in 16 bits and saturates here. */
@@ -21,87 +19,115 @@ const ROUND = 1.5 * 2 ** 52;
 /**
  * Scales (one a channel) for int8 weights no two neighbours of which can overflow the 16-bit sums of x64 kernels without VNNI.
  * A coarser scale makes fewer pairs break the bound, but rounds all others more: of nine scales the one of least squared error
- * is taken, errors of pairs that must be cut included. Channels without a breaking pair keep the finest. So the guard costs
+ * is taken, errors of pairs that must be moved included. Channels without a breaking pair keep the finest. So the guard costs
  * what the few offending pairs cost, where 7-bit weights cost 6 dB everywhere.
  * @param finest scales with which the largest weight of each channel is 127
+ * @param integers the weights under those scales, in the layout of the tensor
  */
 export function guardedScales(
   values: Float32Array,
   matrix: WeightMatrix,
   finest: Float32Array,
-  statistics: InputStatistics,
+  integers: Int8Array,
+  { peak }: InputStatistics,
 ): Float32Array {
   const scales = finest.slice();
-  const peaks = perFactor(matrix, statistics.peak, 255);
-  const powers = perFactor(matrix, statistics.power, 1);
-  forEachChannel(values, matrix, (row, c, group) => {
-    const peak = peaks[group] as Float64Array;
-    const scale = finest[c] as number;
-    if (breaks(row, scale, peak)) scales[c] = scale * leastErrorRatio(row, scale, peak, powers[group] as Float64Array);
-  });
+  const peaks = perFactor(matrix, peak, 255);
+  const broken = new Set<number>();
+  forEachBreakingPair(integers, matrix, peaks, (c) => broken.add(c));
+  for (const c of broken) {
+    scales[c] = (scales[c] as number) * leastErrorRatio(values, matrix, c, scales[c] as number, peaks);
+  }
   return scales;
 }
 
-/** The int8 weights under `scales`, as bytes in the layout of the tensor, with offending pairs moved to the bound. */
-export function quantizeGuarded(
+/**
+ * Moves the pairs of `integers` (the int8 `values` under `scales`, in the layout of the tensor) that break the bound to the
+ * nearest integers within it.
+ */
+export function moveBreakingPairs(
   values: Float32Array,
   matrix: WeightMatrix,
   scales: Float32Array,
+  integers: Int8Array,
   { peak }: InputStatistics,
-): Uint8Array {
-  const out = new Uint8Array(values.length);
+): void {
   const peaks = perFactor(matrix, peak, 255);
-  const { depth, stride, offsets } = matrix;
-  forEachChannel(values, matrix, (row, c, group) => {
-    const inverse = 1 / (scales[c] as number);
-    const of = peaks[group] as Float64Array;
-    const base = c * stride;
-    for (let k = 0; k < depth; k += 2) {
-      const pair = fitPair(
-        (row[k] as number) * inverse,
-        (row[k + 1] as number) * inverse,
-        of[k] as number,
-        of[k + 1] as number,
-      );
-      out[base + (offsets[k] as number)] = first(pair);
-      if (k + 1 < depth) out[base + (offsets[k + 1] as number)] = second(pair);
-    }
+  forEachBreakingPair(integers, matrix, peaks, (c, k, a, b) => {
+    const of = peakOf(peaks, matrix, c);
+    const scale = scales[c] as number;
+    const pair = fitPair(
+      (values[a] as number) / scale,
+      (values[b] as number) / scale,
+      of[k] as number,
+      of[k + 1] as number,
+    );
+    integers[a] = first(pair);
+    integers[b] = second(pair);
   });
-  return out;
 }
 
-/** Whether a pair of `row`, which ends with a zero when the depth is odd, breaks the bound under `scale`. */
-function breaks(row: Float32Array, scale: number, peak: Float64Array): boolean {
-  const inverse = 1 / scale;
-  for (let k = 0; k < row.length; k += 2) {
-    const x = (row[k] as number) * inverse;
-    const y = (row[k + 1] as number) * inverse;
-    // Weights of different signs can only help each other; and a pair is rounded up by half a step at most.
-    if (
-      x * y <= 0 ||
-      (peak[k] as number) * (Math.abs(x) + 0.5) + (peak[k + 1] as number) * (Math.abs(y) + 0.5) <= PAIR_LIMIT
-    ) {
-      continue;
+/** The peaks of the group that channel `c` is in. */
+const peakOf = (peaks: readonly Float64Array[], { channels, groups }: WeightMatrix, c: number): Float64Array =>
+  peaks[groups === 1 ? 0 : Math.floor((c * groups) / channels)] as Float64Array;
+
+/**
+ * Calls `visit` for the pairs of neighbouring factors k, k + 1 that can exceed the bound together, elements `a` and `b` of the
+ * tensor. Goes along memory: nearly all of the time of the guard is spent here.
+ */
+function forEachBreakingPair(
+  integers: Int8Array,
+  matrix: WeightMatrix,
+  peaks: readonly Float64Array[],
+  visit: (c: number, k: number, a: number, b: number) => void,
+): void {
+  const { channels, depth, stride, offsets } = matrix;
+  const test = (c: number, k: number, of: Float64Array, a: number, b: number): void => {
+    const i = integers[a] as number;
+    const j = integers[b] as number;
+    // Of different signs they can only help each other.
+    if (i * j > 0 && Math.abs((of[k] as number) * i + (of[k + 1] as number) * j) > PAIR_LIMIT) visit(c, k, a, b);
+  };
+  if (stride === 1) {
+    const of = peaks[0] as Float64Array;
+    for (let k = 0; k + 1 < depth; k += 2) {
+      const a = offsets[k] as number;
+      const b = offsets[k + 1] as number;
+      for (let c = 0; c < channels; c++) test(c, k, of, a + c, b + c);
     }
-    if ((peak[k] as number) * Math.abs(round(x)) + (peak[k + 1] as number) * Math.abs(round(y)) > PAIR_LIMIT)
-      return true;
+    return;
   }
-  return false;
+  for (let c = 0; c < channels; c++) {
+    const base = c * stride;
+    const of = peakOf(peaks, matrix, c);
+    for (let k = 0; k + 1 < depth; k += 2) {
+      test(c, k, of, base + (offsets[k] as number), base + (offsets[k + 1] as number));
+    }
+  }
 }
 
-/** The trial ratio of least squared error of `row`, weighted by the power of the inputs, judged by some of its pairs. */
-function leastErrorRatio(row: Float32Array, scale: number, peak: Float64Array, power: Float64Array): number {
-  const step = 2 * Math.max(1, Math.floor(row.length / 2 / TRIAL_PAIRS));
+/** The trial ratio of least squared error of channel `c`, judged by some of its pairs. */
+function leastErrorRatio(
+  values: Float32Array,
+  matrix: WeightMatrix,
+  c: number,
+  scale: number,
+  peaks: readonly Float64Array[],
+): number {
+  const { depth, stride, offsets } = matrix;
+  const of = peakOf(peaks, matrix, c);
+  const base = c * stride;
+  const step = 2 * Math.max(1, Math.floor(depth / 2 / TRIAL_PAIRS));
   let best = 1;
   let least = Number.POSITIVE_INFINITY;
   for (const ratio of RATIOS) {
     const inverse = 1 / (scale * ratio);
     let error = 0;
-    for (let k = 0; k < row.length; k += step) {
-      const x = (row[k] as number) * inverse;
-      const y = (row[k + 1] as number) * inverse;
-      const pair = fitPair(x, y, peak[k] as number, peak[k + 1] as number);
-      error += (x - first(pair)) ** 2 * (power[k] as number) + (y - second(pair)) ** 2 * (power[k + 1] as number);
+    for (let k = 0; k < depth; k += step) {
+      const x = (values[base + (offsets[k] as number)] as number) * inverse;
+      const y = k + 1 < depth ? (values[base + (offsets[k + 1] as number)] as number) * inverse : 0;
+      const pair = fitPair(x, y, of[k] as number, of[k + 1] as number);
+      error += (x - first(pair)) ** 2 + (y - second(pair)) ** 2;
     }
     error *= ratio * ratio;
     if (error < least) {
@@ -137,27 +163,3 @@ const first = (pair: number): number => (pair >> 8) - 128;
 const second = (pair: number): number => (pair & 255) - 128;
 const round = (v: number): number => v + ROUND - ROUND;
 const clamp = (v: number): number => (v > MOST ? MOST : v < -MOST ? -MOST : v);
-
-/** Channels that are gathered together: their elements lie side by side in a MatMul weight. */
-const BLOCK = 16;
-
-/** Calls `visit` with the factors of each channel in a row (the same buffer each time), a zero behind an odd number of them. */
-function forEachChannel(
-  values: Float32Array,
-  { channels, depth, stride, offsets, groups }: WeightMatrix,
-  visit: (row: Float32Array, channel: number, group: number) => void,
-): void {
-  const length = depth + (depth % 2);
-  const rows = Array.from({ length: BLOCK }, () => new Float32Array(length));
-  for (let start = 0; start < channels; start += BLOCK) {
-    const count = Math.min(BLOCK, channels - start);
-    for (let k = 0; k < depth; k++) {
-      const at = start * stride + (offsets[k] as number);
-      for (let n = 0; n < count; n++) (rows[n] as Float32Array)[k] = values[at + n * stride] as number;
-    }
-    for (let n = 0; n < count; n++) {
-      const channel = start + n;
-      visit(rows[n] as Float32Array, channel, Math.floor((channel * groups) / channels));
-    }
-  }
-}

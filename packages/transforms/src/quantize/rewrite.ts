@@ -6,13 +6,14 @@ import type { PlacedNode, Placement } from './placement.js';
 import { type ActivationType, type Affine, QdqWriter } from './qdq.js';
 import {
   matrixOf,
-  meanError,
   prepareWeight,
   type QuantizedWeight,
   readBias,
   type WeightScheme,
+  type WeightUser,
 } from './static-weights.js';
 import type { WeightMatrix } from './weight-matrix.js';
+import { WeightReader } from './weight-reader.js';
 
 /** Everything that is decided before the graph is touched. */
 export interface RewritePlan {
@@ -80,6 +81,7 @@ async function writeWeights(
   writer: QdqWriter,
 ): Promise<string[]> {
   const notes: string[] = [];
+  const reader = new WeightReader();
   for (const { scheme, matrix, users } of groupByWeight(plan)) {
     const [first] = users;
     if (!first?.weight) continue;
@@ -89,32 +91,22 @@ async function writeWeights(
         node,
         inputScale: affineOf(activationOf(node)).scale,
         bias: await readBias(node, matrix.channels),
+        means: plan.means(activationOf(node)),
       })),
     );
     // A weight that several activations share must suit them all: then nothing is assumed of them.
     const statistics = users.length === 1 ? plan.statistics(input, affineOf(input)) : {};
-    const weight = await prepareWeight(first.weight, matrix, scheme, read, statistics);
+    const weight = await prepareWeight(first.weight, matrix, scheme, read, statistics, reader);
     if (weight.raised > 0) {
       notes.push(`${first.node.label}: raised ${weight.raised} weight scales so that the int32 bias cannot overflow.`);
     }
-    for (const user of read) {
-      const means = user.bias && plan.means(activationOf(user.node));
-      const shift = means && (await meanError(weight, means));
-      const bias = shift ? user.bias?.map((b, c) => b - (shift[c] as number)) : user.bias;
-      attach(user.node, weight, bias, user.inputScale, writer);
-    }
+    for (const user of read) attach(user, weight, writer);
   }
   return notes;
 }
 
-/** Makes `node` read the integer weight and bias. */
-function attach(
-  node: Node,
-  weight: QuantizedWeight,
-  bias: Float32Array | undefined,
-  inputScale: number,
-  writer: QdqWriter,
-): void {
+/** Makes the node read the integer weight and bias. */
+function attach({ node, bias, inputScale }: WeightUser, weight: QuantizedWeight, writer: QdqWriter): void {
   const [, oldWeight, oldBias] = node.inputs;
   // A Gemm reads the stored matrix as it is; a MatMul gets a turned copy.
   if (weight.source.transposed && node.is('Gemm')) node.setAttribute('transB', 1 - node.int('transB', 0));

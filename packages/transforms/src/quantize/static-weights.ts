@@ -1,10 +1,11 @@
 import { type Node, PareError } from '@pare/core';
 import { kernels } from '../kernels/index.js';
 import { type ConstantSource, constantSource } from './constant-source.js';
-import { guardedScales, type InputStatistics, quantizeGuarded } from './pair-guard.js';
+import { guardedScales, type InputStatistics, moveBreakingPairs } from './pair-guard.js';
 import { guardBiasScales, integerRange } from './params.js';
 import type { PlacedNode } from './placement.js';
 import { convMatrix, perFactor, productMatrix, type WeightMatrix } from './weight-matrix.js';
+import type { WeightReader } from './weight-reader.js';
 import { channelLayout, quantizeWeight, weightParameters } from './weights.js';
 
 /**
@@ -40,54 +41,92 @@ export interface QuantizedWeight {
   quantize(): Promise<Uint8Array>;
 }
 
-/** What multiplies with a weight: its bias asks for scales that are not too small. */
+/** What multiplies with a weight. */
 export interface WeightUser {
+  readonly node: Node;
   /** Scale of the activation. */
   readonly inputScale: number;
-  /** One a channel. */
+  /** One a channel: it asks for scales that are not too small, and takes the mean error of the weight. */
   readonly bias: Float32Array | undefined;
+  /** Mean of each channel of the activation; undefined: the bias stays as it is. */
+  readonly means: ArrayLike<number> | undefined;
 }
 
-/** Chooses the scales of a weight that `users` share. */
-export async function prepareWeight(
+/**
+ * Chooses the scales of a weight that `users` share, and corrects their biases in place by the mean error that rounding it
+ * leaves in each output channel (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
+ * 2019; here with measured means, exact up to the zeros that padding adds at the borders).
+ */
+export function prepareWeight(
   source: ConstantSource,
   matrix: WeightMatrix,
   scheme: WeightScheme,
   users: readonly WeightUser[],
   statistics: InputStatistics,
+  reader: WeightReader,
 ): Promise<QuantizedWeight> {
-  const { tensor } = source;
-  const read = async (): Promise<Float32Array> => (await tensor.toArray()) as Float32Array;
-  const target = {
-    ...integerRange(scheme.dtype, { symmetric: true, reduced: scheme.guard === 'reduced' }),
-    symmetric: true,
-  };
-  const layout = channelLayout(tensor.dims, scheme.perChannel ? matrix.axis : null);
-  const values = await read();
-  const spec = finiteParameters(source, () =>
-    weightParameters(kernels(), values, layout, target, { search: scheme.search }),
-  );
-  const isGuarded = scheme.guard === 'pairs';
-  let scales: Float32Array = isGuarded ? guardedScales(values, matrix, spec.scale, statistics) : spec.scale;
-  const raised = new Set<number>();
-  for (const { bias, inputScale } of users) {
-    if (!bias) continue;
-    const guarded = guardBiasScales(bias, inputScale, scales);
-    scales = guarded.scales;
-    for (const c of guarded.raised) raised.add(c);
+  return reader.with(source.tensor, (values) => {
+    const reduced = scheme.guard === 'reduced';
+    const target = { ...integerRange(scheme.dtype, { symmetric: true, reduced }), symmetric: true };
+    const layout = channelLayout(source.tensor.dims, scheme.perChannel ? matrix.axis : null);
+    const spec = finiteParameters(source, () =>
+      weightParameters(kernels(), values, layout, target, { search: scheme.search }),
+    );
+    const integersOf = (x: Float32Array, scale: Float32Array): Int8Array<ArrayBuffer> =>
+      new Int8Array(quantizeWeight(kernels(), x, layout, { ...spec, scale }).buffer as ArrayBuffer);
+    const isGuarded = scheme.guard === 'pairs';
+    let scales: Float32Array = isGuarded
+      ? guardedScales(values, matrix, spec.scale, integersOf(values, spec.scale), statistics)
+      : spec.scale;
+    const raised = new Set<number>();
+    for (const { bias, inputScale } of users) {
+      if (!bias) continue;
+      const guarded = guardBiasScales(bias, inputScale, scales);
+      scales = guarded.scales;
+      for (const c of guarded.raised) raised.add(c);
+    }
+    const quantize = (x: Float32Array): Int8Array<ArrayBuffer> => {
+      const integers = integersOf(x, scales);
+      if (isGuarded) moveBreakingPairs(x, matrix, scales, integers, statistics);
+      return integers;
+    };
+    if (users.some(({ bias, means }) => bias && means)) {
+      const integers = quantize(values);
+      const around = scheme.dtype === 'int8' ? integers : integers.map((q) => q ^ -128);
+      for (const { bias, means } of users) if (bias && means) correct(bias, values, around, matrix, scales, means);
+    }
+    return {
+      source,
+      matrix,
+      scheme,
+      scales,
+      raised: raised.size,
+      quantize: () => reader.with(source.tensor, (x) => new Uint8Array(quantize(x).buffer)),
+    };
+  });
+}
+
+/** Takes the mean error of each channel out of `bias`. */
+function correct(
+  bias: Float32Array,
+  values: Float32Array,
+  integers: ArrayLike<number>,
+  matrix: WeightMatrix,
+  scales: Float32Array,
+  means: ArrayLike<number>,
+): void {
+  const { channels, depth, stride, offsets, groups } = matrix;
+  const factors = perFactor(matrix, means, 0);
+  for (let c = 0; c < channels; c++) {
+    const scale = (scales.length === 1 ? scales[0] : scales[c]) as number;
+    const of = factors[Math.floor((c * groups) / channels)] as Float64Array;
+    let error = 0;
+    for (let k = 0, base = c * stride; k < depth; k++) {
+      const i = base + (offsets[k] as number);
+      error += (scale * (integers[i] as number) - (values[i] as number)) * (of[k] as number);
+    }
+    bias[c]! -= error;
   }
-  const final = { ...spec, scale: scales };
-  return {
-    source,
-    matrix,
-    scheme,
-    scales,
-    raised: raised.size,
-    quantize: async () =>
-      isGuarded
-        ? quantizeGuarded(await read(), matrix, scales, statistics)
-        : quantizeWeight(kernels(), await read(), layout, final),
-  };
 }
 
 /** What `compute` gives; its complaint names the weight. */
@@ -98,32 +137,6 @@ function finiteParameters<T>({ root }: ConstantSource, compute: () => T): T {
     if (!(error instanceof PareError)) throw error;
     throw new PareError(error.code, `Weight "${root.name}": ${error.message}`, { cause: error });
   }
-}
-
-/**
- * Mean error of each output channel that comes from rounding `weight` alone, given the mean of each input channel: what bias
- * correction takes away (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019;
- * here with measured means). Exact up to the zeros that padding adds at the borders.
- */
-export async function meanError(weight: QuantizedWeight, means: ArrayLike<number>): Promise<Float64Array> {
-  const { matrix, scales, scheme } = weight;
-  const { channels, depth, stride, offsets, groups } = matrix;
-  const values = (await weight.source.tensor.toArray()) as Float32Array;
-  const integers = await weight.quantize();
-  const signed = new Int8Array(integers.buffer, integers.byteOffset, integers.length);
-  const isSigned = scheme.dtype === 'int8';
-  const factors = perFactor(matrix, means, 0);
-  return Float64Array.from({ length: channels }, (_, c) => {
-    const scale = (scales.length === 1 ? scales[0] : scales[c]) as number;
-    const of = factors[Math.floor((c * groups) / channels)] as Float64Array;
-    let error = 0;
-    for (let k = 0, base = c * stride; k < depth; k++) {
-      const i = base + (offsets[k] as number);
-      const q = isSigned ? (signed[i] as number) : (integers[i] as number) - 128;
-      error += (scale * q - (values[i] as number)) * (of[k] as number);
-    }
-    return error;
-  });
 }
 
 /** How the kernels see the weight of `placed`, or undefined when there is none or it is a stack of matrices. */

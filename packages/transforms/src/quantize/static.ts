@@ -204,11 +204,7 @@ function statisticsOf({ channels }: Calibration, value: Value, { dtype, scale, z
   if (!seen) return {};
   const { qmin } = integerRange(dtype, { symmetric: false });
   const integer = (real: number): number => Math.round((real * PEAK_MARGIN) / scale) + zeroPoint - qmin;
-  return {
-    peak: seen.max.map((m) => Math.min(255, Math.max(1, integer(m)))),
-    // Around the mean: the mean itself goes into the bias.
-    power: seen.power.map((p, c) => Math.max(p - (seen.mean[c] as number) ** 2, 1e-6 * p)),
-  };
+  return { peak: seen.max.map((m) => Math.min(255, Math.max(1, integer(m)))) };
 }
 
 /** Brings the model to opset 13 where axes of scales need it; says which domain the quantization operators must be of. */

@@ -9,6 +9,7 @@ export { inlineGraph } from './ir/clone.js';
 export * from './ir/graph.js';
 export * from './ir/model.js';
 export * from './ir/node.js';
+export * from './ir/root.js';
 export * from './ir/sort.js';
 export * from './ir/tensor.js';
 export * from './ir/type.js';

@@ -6,6 +6,7 @@ import { PareError } from './errors.js';
 import { type ExternalFiles, externalReader } from './external-data.js';
 import { Graph } from './ir/graph.js';
 import { Model, type ModelFunction } from './ir/model.js';
+import { GraphRoot } from './ir/root.js';
 import { decode } from './proto/decode.js';
 import type { Message } from './proto/message.js';
 import { refuseOtherFiles } from './proto/recognise.js';
@@ -73,7 +74,7 @@ export function readOpsets(imports: readonly Message<'OperatorSetIdProto'>[] | u
 }
 
 function readFunction(proto: Message<'FunctionProto'>, irVersion: number, external: ExternalReader): ModelFunction {
-  const body = new Graph(proto.name ?? '', { irVersion, names: new Set() });
+  const body = new Graph(proto.name ?? '', new GraphRoot(irVersion));
   const name = proto.name ?? '';
   for (const input of proto.input ?? []) body.addInput(input);
   readNodes(body, proto.node ?? [], external);

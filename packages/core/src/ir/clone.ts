@@ -1,7 +1,8 @@
 import { type Attribute, type AttributeLike, toAttribute } from './attribute.js';
-import { Graph, type GraphRoot } from './graph.js';
+import { Graph } from './graph.js';
 import { Model } from './model.js';
 import { Node } from './node.js';
+import { GraphRoot } from './root.js';
 import type { Value } from './value.js';
 
 /** A copy of `model` whose graphs, nodes and values are its own; tensors are shared. */
@@ -37,7 +38,7 @@ interface Cloning {
 /** A copy of `graph` with a root of its own, or, given `root` and `outer`, as a subgraph that captures `outer`'s values. */
 export function cloneGraph(graph: Graph, root?: GraphRoot, outer?: ReadonlyMap<Value, Value>): Graph {
   return copyGraph(graph, {
-    root: root ?? { irVersion: graph.root.irVersion, names: new Set() },
+    root: root ?? new GraphRoot(graph.root.irVersion),
     map: outer ?? new Map(),
   });
 }

@@ -1,15 +1,10 @@
 import { PareError } from '../errors.js';
 import type { AttributeLike } from './attribute.js';
 import { Node } from './node.js';
+import { GraphRoot } from './root.js';
 import { type SparseTensor, Tensor } from './tensor.js';
 import { tensorType, type ValueType } from './type.js';
 import { Value } from './value.js';
-
-/** What a whole tree of graphs shares: the names in use and the file's IR version. */
-export interface GraphRoot {
-  irVersion: number;
-  readonly names: Set<string>;
-}
 
 /**
  * A graph of nodes: the model's, a subgraph's (`parent` is the node that holds it), or a function's body. Nodes are kept in
@@ -36,9 +31,9 @@ export class Graph {
   /** A subgraph is made with the root of the graph around it, so that fresh names are fresh everywhere. */
   constructor(
     public name = '',
-    root?: GraphRoot,
+    root = new GraphRoot(),
   ) {
-    this.root = root ?? { irVersion: 10, names: new Set() };
+    this.root = root;
   }
 
   /** The node whose attribute holds this graph; undefined for a model's main graph. */
@@ -133,37 +128,46 @@ export class Graph {
     }
     const value = new Value(this, unique, type);
     this.#values.set(unique, value);
-    this.root.names.add(unique);
+    this.root._take(unique);
     return value;
   }
 
   /** `hint`, or `hint_1`, `hint_2`, ...: a name that no value of the whole model has. */
   freshName(hint: string): string {
-    let name = hint;
-    for (let i = 1; this.root.names.has(name); i++) name = `${hint}_${i}`;
-    return name;
+    return this.root.freshName(hint);
   }
 
-  /** @throws PareError `bad-model` when the name is taken. */
+  /** @throws PareError `bad-model` when the name is taken, or `value` is of another graph. */
   rename(value: Value, name: string): void {
     if (value.name === name) return;
+    this.#own(value);
     if (this.#values.has(name)) {
       throw new PareError('bad-model', `Graph "${this.name}" has two values named "${name}".`);
     }
     this.#values.delete(value.name);
+    this.root._release(value.name);
     value._name = name;
     this.#values.set(name, value);
-    this.root.names.add(name);
+    this.root._take(name);
   }
 
-  /** Forgets a value that nothing computes, reads or exports. Initializers are removed too. */
+  /**
+   * Forgets a value that nothing computes, reads or exports. Initializers are removed too.
+   * @throws PareError `bad-model` when it is in use, or of another graph.
+   */
   removeValue(value: Value): void {
+    this.#own(value);
     if (value._producer || !value.isUnused || value.isGraphInput) {
       throw new PareError('bad-model', `Value "${value.name}" is still in use and cannot be removed.`);
     }
     this.#initializers.delete(value);
     this.#values.delete(value.name);
-    this.root.names.delete(value.name);
+    this.root._release(value.name);
+  }
+
+  #own(value: Value): void {
+    if (value.graph === this && this.#values.get(value.name) === value) return;
+    throw new PareError('bad-model', `Value "${value.name}" is not of graph "${this.name}", but of "${value.graph.name}".`);
   }
 
   addInput(name: string, type?: ValueType): Value {
@@ -187,9 +191,11 @@ export class Graph {
     value._outputSlots++;
   }
 
+  /** @throws PareError `bad-option` when there is no output `index`. */
   setOutput(index: number, value: Value): void {
     const old = this.#outputs[index];
-    if (old) old._outputSlots--;
+    if (!old) throw new PareError('bad-option', `Graph "${this.name}" has no output ${index} to replace.`);
+    old._outputSlots--;
     this.#outputs[index] = value;
     value._outputSlots++;
   }
@@ -306,8 +312,12 @@ export class Graph {
     this.#unlink(node);
   }
 
-  /** Moves a node of this graph to just before `anchor`, keeping its edges. */
+  /**
+   * Moves a node of this graph to just before `anchor`, keeping its edges.
+   * @throws PareError `bad-model` when one of them is not in this graph.
+   */
   moveBefore(anchor: Node, node: Node): void {
+    if (anchor._graph !== this) anchor.fail(`is not in graph "${this.name}"`);
     if (anchor === node) return;
     this.#unlink(node);
     this.insertBefore(anchor, node);
@@ -328,6 +338,8 @@ export class Graph {
 
   #link(node: Node, previous: Node | undefined, next: Node | undefined): Node {
     if (node._graph) node.fail('is already in a graph');
+    const neighbour = previous ?? next;
+    if (neighbour && neighbour._graph !== this) neighbour.fail(`is not in graph "${this.name}"`);
     node._graph = this;
     node._previous = previous;
     node._next = next;

@@ -2,6 +2,7 @@ import {
   byteLength,
   type Engine,
   Graph,
+  GraphRoot,
   type HostTensor,
   Model,
   type Node,
@@ -246,7 +247,7 @@ const outputName = (index: number): string => `folded_${index}`;
 /** A model that computes `values` from constants alone, as outputs by `outputName`. */
 function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>, scope: Scope): Model {
   const needed = neededFor(values, foldable);
-  const graph = new Graph('fold', { irVersion: Math.max(8, scope.model.irVersion), names: new Set() });
+  const graph = new Graph('fold', new GraphRoot(Math.max(8, scope.model.irVersion)));
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value): Value => {
     const copy = copies.get(value) ?? graph.addInitializer('constant', value.constant as Tensor);

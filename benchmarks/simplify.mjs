@@ -87,7 +87,7 @@ async function pare(from, to) {
 }
 
 async function onnxsim(from, to) {
-  const peer = await import('./simplify/node_modules/onnxsim/index.mjs');
+  const peer = await import('onnxsim');
   return async () => {
     const { model } = await peer.simplify(new Uint8Array(fs.readFileSync(from)));
     fs.writeFileSync(to, model);
@@ -95,7 +95,6 @@ async function onnxsim(from, to) {
 }
 
 async function compare() {
-  install();
   const names = args.models?.split(',') ?? [...Object.keys(PACKED), ...Object.keys(NETWORKS)];
   const engine = nodeEngine();
   const results = {};
@@ -174,17 +173,8 @@ function print(name, r) {
   console.log(
     `${name} (${r.nodes.all} nodes): Pare ${tool(r.pare)}; onnxsim ${tool(r.onnxsim)}; ` +
       `${r.faster.toFixed(1)}x, then ${r.fasterAgain.toFixed(1)}x faster; ` +
-      `outputs ${r.outputs.isEqual ? 'equal' : 'DIFFERENT'} (largest difference ${r.outputs.maxAbs.toExponential(1)})`,
+      `outputs ${r.outputs.isEqual ? 'equal' : 'DIFFERENT'} (largest difference ${r.outputs.maxRel.toExponential(1)} of the range, noise ${r.outputs.noise.toExponential(1)})`,
   );
-}
-
-function install() {
-  const folder = join(here, 'simplify');
-  if (fs.existsSync(join(folder, 'node_modules/onnxsim'))) return;
-  execFileSync('npm', ['install', '--no-package-lock', '--ignore-scripts', '--no-audit', '--no-fund'], {
-    cwd: folder,
-    stdio: 'inherit',
-  });
 }
 
 /** A file of an npm package, which is downloaded on first use without its dependencies. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { expectChainsToHold } from '../../test/chains.js';
 import { GraphBuilder } from '../builder.js';
 import { check } from './check.js';
 import { cloneModel } from './clone.js';
@@ -10,37 +11,6 @@ import { topologicalSort } from './sort.js';
 import { Tensor } from './tensor.js';
 import { tensorType } from './type.js';
 import type { Value } from './value.js';
-
-/** What use-def chains must say, recomputed from the nodes alone. */
-function expectChainsToHold(graph: Graph): void {
-  const uses = new Map<Value, Set<string>>();
-  for (const g of graph.graphs()) {
-    let previous: Node | undefined;
-    for (const node of g.nodes()) {
-      expect(node.graph).toBe(g);
-      expect(node._previous).toBe(previous);
-      previous = node;
-      for (const [i, input] of node.inputs.entries()) {
-        if (!input) continue;
-        const set = uses.get(input) ?? new Set();
-        uses.set(input, set.add(`${node.name}/${node.output.name}:${i}`));
-      }
-      for (const output of node.outputs) expect(output?.producer).toBe(node);
-    }
-    expect(g.last).toBe(previous);
-    expect([...g.nodesReversed()].reverse()).toEqual([...g.nodes()]);
-  }
-  for (const g of graph.graphs()) {
-    for (const value of g.values) {
-      const expected = [...(uses.get(value) ?? [])].sort();
-      const said = [...value.uses].map((u) => `${u.node.name}/${u.node.output.name}:${u.index}`).sort();
-      expect(said).toEqual(expected);
-      expect(value.isGraphOutput).toBe(g.outputs.includes(value));
-      expect(value.isGraphInput).toBe(g.inputs.includes(value));
-      expect(g.value(value.name)).toBe(value);
-    }
-  }
-}
 
 const chain = (): { builder: GraphBuilder; x: Value; a: Value; b: Value } => {
   const builder = new GraphBuilder();

@@ -167,7 +167,10 @@ export class Graph {
 
   #own(value: Value): void {
     if (value.graph === this && this.#values.get(value.name) === value) return;
-    throw new PareError('bad-model', `Value "${value.name}" is not of graph "${this.name}", but of "${value.graph.name}".`);
+    throw new PareError(
+      'bad-model',
+      `Value "${value.name}" is not of graph "${this.name}", but of "${value.graph.name}".`,
+    );
   }
 
   addInput(name: string, type?: ValueType): Value {

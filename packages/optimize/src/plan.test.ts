@@ -55,21 +55,22 @@ describe('planRecipes', () => {
     expect(reason(p, 'int8')).toMatch(/give some with --data/);
   });
 
-  it('on WASM: 8-bit weights for bytes, dynamic integers for many rows only', async () => {
+  it('on WASM: 8-bit weights for bytes, dynamic integers for products, float16 where it costs no time', async () => {
     expect(names(await plan(convolutional(), 'web-wasm'))).toEqual(['fp32', 'int8-weights']);
     const many = await plan(transformer('rows'), 'web-wasm');
-    expect(names(many)).toEqual(['fp32', 'int8-dynamic', 'int8-weights']);
+    expect(names(many)).toEqual(['fp32', 'fp16', 'int8-dynamic', 'int8-weights']);
+    expect(options(many, 'int8-weights')).toMatchObject({ bits: 8, format: 'cast' });
     expect(options(many, 'int8-dynamic')).toMatchObject({ weights: 'uint8' });
-    expect(reason(many, 'int8')).toMatch(/1\.7 to 1\.9 times/);
-    expect(reason(many, 'int4-weights')).toMatch(/12 times/);
-    expect(reason(await plan(transformer(1), 'web-wasm'), 'int8-dynamic')).toMatch(/have 1 rows at most/);
+    expect(reason(many, 'int8')).toMatch(/twice the float time/);
+    expect(reason(many, 'int4-weights')).toMatch(/12 to 20 times/);
+    expect(reason(await plan(convolutional(), 'web-wasm'), 'fp16')).toMatch(/1\.6 times the float time/);
   });
 
   it('on WebGPU: float16 and 4-bit weights, never integer activations', async () => {
     const p = await plan(transformer('rows'), 'web-webgpu');
     expect(names(p)).toEqual(['fp32', 'fp16', 'int8-weights', 'int4-weights', 'int4-fp16']);
     expect(options(p, 'int8-weights')).toMatchObject({ format: 'matmulnbits' });
-    expect(options(await plan(convolutional(), 'web-webgpu'), 'int8-weights')).toMatchObject({ format: 'dequantize' });
+    expect(options(await plan(convolutional(), 'web-webgpu'), 'int8-weights')).toMatchObject({ format: 'cast' });
     expect(p.recipes.at(-1)?.steps.map((s) => s.transform)).toEqual(['quantize-weights', 'float16']);
     for (const name of ['int8', 'int8-dynamic']) expect(reason(p, name)).toMatch(/no integer kernels/);
   });

@@ -64,7 +64,7 @@ it('measures web-wasm on the WebAssembly build, and says so', async () => {
     expect.stringMatching(/^Everything was measured in Node\.js on the WebAssembly/),
   );
   const variants = Object.fromEntries(evidence.variants.map((v) => [v.name, v]));
-  expect(Object.keys(variants)).toEqual(['original', 'fp32', 'int8-dynamic', 'int8-weights']);
+  expect(Object.keys(variants)).toEqual(['original', 'fp32', 'fp16', 'int8-dynamic', 'int8-weights']);
   for (const { name, isOriginal, accuracy, numerics, performance, stability } of evidence.variants) {
     expect(accuracy?.value, name).toBeGreaterThan(0.9);
     if (!isOriginal) expect(numerics?.outputs[0]?.cosine, name).toBeGreaterThan(0.999);

@@ -1,4 +1,4 @@
-import { inferTypes, type Model, type Node, type Value } from '@pare/core';
+import type { Model, Value } from '@pare/core';
 import { constantSource } from '@pare/transforms';
 
 /** What decides which variants of a model make sense. */
@@ -10,8 +10,6 @@ export interface ModelFacts {
   readonly productBytes: number;
   /** Bytes of float16 constants. */
   readonly halfBytes: number;
-  /** Most rows that a matrix product with a constant weight has; null when it depends on the input. 0 when there is none. */
-  readonly rows: number | null;
   /** A node that computes with quantized weights or activations, and one with activations; undefined when there is none. */
   readonly quantized: string | undefined;
   readonly quantizedActivation: string | undefined;
@@ -24,10 +22,8 @@ const WEIGHTS = /^(?:DequantizeLinear|MatMulNBits|MatMulBnb4|GatherBlockQuantize
 
 /** Looks at every constant and every product once. */
 export function modelFacts(model: Model): ModelFacts {
-  const types = inferTypes(model);
   const bytes = { all: 0, convolution: 0, product: 0, half: 0 };
   const seen = new Set<Value>();
-  let rows: number | null = 0;
   let quantized: string | undefined;
   let quantizedActivation: string | undefined;
   for (const node of model.allNodes()) {
@@ -44,10 +40,6 @@ export function modelFacts(model: Model): ModelFacts {
       if (CONVOLUTIONS.has(node.opType) && index === 1) bytes.convolution += byteLength;
       if (PRODUCTS.has(node.opType)) bytes.product += byteLength;
     }
-    if ((node.is('MatMul') || node.is('Gemm')) && constantSource(node.inputs[1])) {
-      const count = rowsOf(node, (value) => types.typeOf(value));
-      rows = rows === null || count === null ? null : Math.max(rows, count);
-    }
   }
   return {
     opset: model.opset,
@@ -55,18 +47,7 @@ export function modelFacts(model: Model): ModelFacts {
     convolutionBytes: bytes.convolution,
     productBytes: bytes.product,
     halfBytes: bytes.half,
-    rows,
     quantized: quantizedActivation ?? quantized,
     quantizedActivation,
   };
-}
-
-/** Rows of the left side: all its axes but the last. */
-function rowsOf(node: Node, typeOf: (value: Value) => Value['type']): number | null {
-  const [a] = node.inputs;
-  const type = a ? typeOf(a) : undefined;
-  const shape = type?.kind === 'tensor' ? type.shape : undefined;
-  if (!shape) return null;
-  const rows = node.int('transA', 0) ? shape.slice(1) : shape.slice(0, -1);
-  return rows.reduce<number | null>((n, d) => (n === null || typeof d !== 'number' ? null : n * d), 1);
 }

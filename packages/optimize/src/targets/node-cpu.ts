@@ -1,7 +1,7 @@
 import type { CpuFlavour } from './detect.js';
 import { CPU_OPERATORS } from './operators.js';
 import type { IntegerArithmetic, Target, VariantRule } from './profile.js';
-import { fewProducts, mostlyConvolution, noLayers, noProducts } from './refusals.js';
+import { fewProducts, noLayers, noProducts, slowConvolutions } from './refusals.js';
 
 /*
  * ONNX Runtime 1.30, CPU provider, native. Latencies relative to float32 were measured on x64 AVX2 without VNNI with one
@@ -77,7 +77,7 @@ function variantsFor(flavour: Flavour): Target['variants'] {
     aim: 'speed',
     why: 'integer matrix products take 0.6 of the float time here, and need no calibration',
     options: { weights: flavour.dynamicWeights, include: PRODUCTS },
-    refuse: (facts) => noProducts(facts) ?? mostlyConvolution(facts),
+    refuse: (facts) => noProducts(facts) ?? slowConvolutions(facts),
   };
   return {
     fp16: {
@@ -89,7 +89,11 @@ function variantsFor(flavour: Flavour): Target['variants'] {
     'int8-dynamic': int8Dynamic,
     'int8-weights': {
       aim: 'size',
-      why: 'a quarter of the bytes at nearly the float accuracy; weights are made real again on each run',
+      why: 'a quarter of the bytes at nearly the float accuracy, and at its speed or better',
+      // Products read 8-bit weights as they are; a convolution would make them real on each run, at twice the time.
+      options: ({ convolutionBytes, productBytes }) => ({
+        format: convolutionBytes > productBytes ? 'cast' : 'dequantize',
+      }),
       refuse: noLayers,
     },
     'int4-weights': {

@@ -22,18 +22,15 @@ export const noLayers = (facts: ModelFacts): string | undefined =>
     ? 'it has no convolution and no matrix product with a constant weight'
     : undefined;
 
-/** Integer convolutions with a range measured at run time take 1.4 to 2.4 times the float time, native and on WASM. */
-export const mostlyConvolution = (facts: ModelFacts): string | undefined =>
-  facts.productBytes < WORTH * facts.weightBytes
-    ? `only ${percent(facts.productBytes, facts.weightBytes)} of its weights are in matrix products, and convolutions get slower when their range is measured at run time`
-    : undefined;
-
-/** `rows`: fewer do not pay for measuring the range of an activation. */
-export const fewRows =
-  (rows: number) =>
+/** `others`: what becomes of convolutions, which are most of the model, a clause. */
+export const mostlyConvolution =
+  (others: string) =>
   (facts: ModelFacts): string | undefined =>
-    facts.rows !== null && facts.rows < rows
-      ? `its matrix products have ${facts.rows} rows at most, and integer products pay from ${rows} on`
+    facts.productBytes < WORTH * facts.weightBytes
+      ? `only ${percent(facts.productBytes, facts.weightBytes)} of its weights are in matrix products, and ${others}`
       : undefined;
+
+/** Integer convolutions with a range measured at run time take 1.4 to 2.8 times the float time, native and on WASM. */
+export const slowConvolutions = mostlyConvolution('convolutions get slower when their range is measured at run time');
 
 const percent = (part: number, whole: number): string => `${Math.round((100 * part) / Math.max(1, whole))}%`;

@@ -183,6 +183,8 @@ async function compare() {
 
 function print({ model, method, samples, pare, peer, ratio }) {
   const text = (r) => `${r.work.toFixed(2)} s, ${r.peakMb.toFixed(0)} MB`;
-  const against = peer ? `  peer ${text(peer)}  ${ratio.work.toFixed(1)}x faster, ${ratio.peakMb.toFixed(1)}x less memory` : '';
+  const against = peer
+    ? `  peer ${text(peer)}  ${ratio.work.toFixed(1)}x faster, ${ratio.peakMb.toFixed(1)}x less memory`
+    : '';
   console.log(`${model} ${method} ${samples} samples: ${text(pare)}${against}`);
 }

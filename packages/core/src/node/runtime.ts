@@ -130,7 +130,11 @@ function elements({ type, data }: Ort.Tensor): TypedArray {
 }
 
 /** Options that all builds take. */
-export function commonOptions({ optimization, memoryPattern, config }: RuntimeOptions): Ort.InferenceSession.SessionOptions {
+export function commonOptions({
+  optimization,
+  memoryPattern,
+  config,
+}: RuntimeOptions): Ort.InferenceSession.SessionOptions {
   const extra: Record<string, Record<string, string>> = {};
   for (const [key, value] of Object.entries(config)) {
     // The binding wants `session.x64quantprecision` as { session: { x64quantprecision } }.

@@ -1,23 +1,26 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GraphBuilder, type HostTensor } from '@pare/core';
 import { writeModel } from '@pare/core/node';
 import { encodeNpz } from '@pare/verify';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 
-// Every ```ts block of the documentation runs, as its reader would run it: in a folder with a model.onnx (a small image
-// classifier) and a val.npz (labelled samples for it).
+// Every ```ts block of the documentation has right types and runs, as its reader would run it: in a folder with a model.onnx (a
+// small image classifier) and a val.npz (labelled samples for it).
 
 const docs = new URL('.', import.meta.url).pathname;
 const pages = ['../README.md', ...readdirSync(docs).filter((f) => f.endsWith('.md'))];
 const scratch = join(docs, '.snippets');
 const folder = join(tmpdir(), `pare-snippets-${process.pid}`);
 const home = process.cwd();
+const tsc = new URL('../node_modules/typescript/bin/tsc', import.meta.url).pathname;
 
 beforeAll(async () => {
   mkdirSync(scratch, { recursive: true });
   mkdirSync(folder, { recursive: true });
+  for (const { file, code } of snippets) writeFileSync(file, code);
   process.chdir(folder);
   await writeModel('model.onnx', classifier());
   writeFileSync('val.npz', encodeNpz(samples(200)));
@@ -29,18 +32,23 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe.each(pages)('%s', (page) => {
-  const blocks = [...readFileSync(join(docs, page), 'utf8').matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(
-    (m) => m[1] as string,
-  );
-  // A page without snippets is fine; a list of none is not a test.
-  it.runIf(blocks.length === 0)('has no snippets', () => expect(blocks).toEqual([]));
-  it.each(blocks.map((code, i) => [i + 1, code] as const))('snippet %i runs', async (i, code) => {
-    const file = join(scratch, `${page.replace(/\W/g, '_')}_${i}.ts`);
-    writeFileSync(file, code);
-    await expect(import(file)).resolves.toBeDefined();
-  });
+const snippets = pages.flatMap((page) =>
+  [...readFileSync(join(docs, page), 'utf8').matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(([, code = ''], i) => ({
+    name: `${page.replace('../', '')} ${i + 1}`,
+    file: join(scratch, `${page.replace(/\W/g, '_')}_${i + 1}.ts`),
+    code,
+  })),
+);
+
+it('the types are right', () => {
+  const config = join(scratch, 'tsconfig.json');
+  writeFileSync(config, JSON.stringify({ extends: '../../tsconfig.tests.json', include: ['*.ts'] }));
+  const { stdout, status } = spawnSync(process.execPath, [tsc, '-p', config], { encoding: 'utf8' });
+  expect(stdout).toBe('');
+  expect(status).toBe(0);
 });
+
+it.each(snippets)('$name runs', ({ file }) => expect(import(file)).resolves.toBeDefined());
 
 /** image [batch, 3, 16, 16] -> logits [batch, 4]. */
 function classifier(): ReturnType<GraphBuilder['model']> {

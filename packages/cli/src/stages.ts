@@ -11,7 +11,7 @@ const NAMES: Readonly<Record<OptimizeProgress['stage'], string>> = {
   stability: 'Trying extreme inputs',
   saturation: 'Checking integer kernels',
   performance: 'Measuring latency',
-  write: 'Writing the result',
+  write: 'Writing',
 };
 
 /** Parts of `performance` that are stages of their own to someone who waits. */

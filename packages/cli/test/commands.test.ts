@@ -237,7 +237,7 @@ export default defineConfig({
         'Checking integer kernels',
         'Measuring latency',
         'Measuring throughput',
-        'Writing the result',
+        'Writing',
       ].map((stage) => `✓ ${stage}`),
     );
     expect(evidence.data).toMatchObject({ kind: 'user', samples: 48, calibration: 12, evaluation: 36, seed: 7 });

@@ -95,12 +95,14 @@ export const quantize: Register = (program, run) => {
       const { model, summary: before } = await openModel(job.model(file), signal);
       const first = flags.simplify ? await simplified(model, job, data, context) : { model, steps: [] };
       const recipe = recipeFor(precision, { ...(await targetSettings(job, precision, first.model)), ...own });
+      progress.update({ stage: 'Quantizing', done: 0 });
       const steps = await applyRecipe(first.model, recipe, {
         engine: engine(),
         signal,
         onProgress: showTransform(progress),
         calibration: data && calibrationFeeds(data, engine(), first.model, signal),
       });
+      progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, first.model, signal);
       progress.end();
       const report: QuantizeReport = {

@@ -79,6 +79,7 @@ export const simplify: Register = (program, run) => {
       } else {
         notes = (await model.transform(simplifyTransform(options), transform))[0]?.notes ?? [];
       }
+      progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, simplified, signal);
       progress.end();
       const report: SimplifyReport = { schema: 'pare-simplify/1.0', before, after, notes };

@@ -32,10 +32,14 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
 }
 # With its defaults (128 bins for 128 levels) the entropy search looks at a single candidate; 2048 bins make it a search.
-defaults = list(EntropyCalibrater.__init__.__defaults__)
-names = EntropyCalibrater.__init__.__code__.co_varnames[: EntropyCalibrater.__init__.__code__.co_argcount]
-defaults[names.index("num_bins") - len(names)] = 2048
-EntropyCalibrater.__init__.__defaults__ = tuple(defaults)
+create = EntropyCalibrater.__init__
+
+
+def create_with_bins(self, *args, **options):
+    create(self, *args, **{**options, "num_bins": 2048})
+
+
+EntropyCalibrater.__init__ = create_with_bins
 
 
 class Samples(CalibrationDataReader):

@@ -51,19 +51,20 @@ async function run({ source, target, method, samples, data, inputs }) {
     import('../packages/transforms/dist/index.js'),
   ]);
   const imported = performance.now();
+  const spent = process.cpuUsage();
   const engine = nodeEngine();
   const model = await readModel(source);
   const calibration = await calibrate(model, read(data, inputs, samples), { engine, method });
   const calibrated = performance.now();
   const [{ changed }] = await model.transform(quantizeStatic({ calibration }), { engine });
   await writeModel(target, model);
-  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  const { user, system } = process.cpuUsage(spent);
   const result = {
     start: (imported - started) / 1e3,
     calibrate: (calibrated - imported) / 1e3,
     work: (performance.now() - imported) / 1e3,
-    cpu: (userCPUTime + systemCPUTime) / 1e6,
-    peakMb: maxRSS / 1024,
+    cpu: (user + system) / 1e6,
+    peakMb: process.resourceUsage().maxRSS / 1024,
     changed,
     outMb: statSync(target).size / 1e6,
   };
@@ -171,7 +172,7 @@ async function compare() {
       if (runs.length === 0) continue;
       row[who] = Object.fromEntries(['work', 'calibrate', 'cpu', 'peakMb', 'outMb'].map((k) => [k, of(runs, k)]));
     }
-    if (row.peer) row.ratio = { work: row.peer.work / row.pare.work, peakMb: row.peer.peakMb / row.pare.peakMb };
+    if (row.peer) row.ratio = Object.fromEntries(['work', 'cpu', 'peakMb'].map((k) => [k, row.peer[k] / row.pare[k]]));
     results.push(row);
     print(row);
   }
@@ -182,9 +183,9 @@ async function compare() {
 }
 
 function print({ model, method, samples, pare, peer, ratio }) {
-  const text = (r) => `${r.work.toFixed(2)} s, ${r.peakMb.toFixed(0)} MB`;
+  const text = (r) => `${r.work.toFixed(2)} s, ${r.cpu.toFixed(2)} CPU s, ${r.peakMb.toFixed(0)} MB`;
   const against = peer
-    ? `  peer ${text(peer)}  ${ratio.work.toFixed(1)}x faster, ${ratio.peakMb.toFixed(1)}x less memory`
+    ? `  peer ${text(peer)}  ${ratio.work.toFixed(1)}x faster (CPU ${ratio.cpu.toFixed(1)}x), ${ratio.peakMb.toFixed(1)}x less memory`
     : '';
   console.log(`${model} ${method} ${samples} samples: ${text(pare)}${against}`);
 }

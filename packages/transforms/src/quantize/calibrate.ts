@@ -118,9 +118,10 @@ async function run(
   calibration: Calibration,
   { engine, threads = 0, signal, onProgress }: CalibrateOptions,
 ): Promise<void> {
-  // Without the last level of optimization: its layouts only cost time where every activation is looked at, and its copies of
-  // the weights memory. Without a memory pattern: it would keep room for all activations at once.
-  const options = { threads, optimization: 'extended', memoryPattern: false } as const;
+  // The last level of optimization keeps copies of the weights in other layouts: worth it while they are small. A memory pattern
+  // would keep room for all activations at once.
+  const optimization = weightBytes(model) <= SMALL_BYTES ? 'all' : 'extended';
+  const options = { threads, optimization, memoryPattern: false } as const;
   const session = await engine.open(model, { ...options, ...(signal && { signal }) });
   try {
     for await (const outputs of ahead(session, samples, pass.fetches)) {
@@ -136,6 +137,12 @@ async function run(
   if (calibration.samples === 0) {
     throw new PareError('bad-data', 'There is not one sample to calibrate with: give at least one, better a hundred.');
   }
+}
+
+const SMALL_BYTES = 32 * 2 ** 20;
+
+function weightBytes(model: Model): number {
+  return [...model.graph.initializers].reduce((sum, { initializer }) => sum + (initializer?.byteLength ?? 0), 0);
 }
 
 /** The outputs for each sample; while one is looked at, the runtime already works on the next. */

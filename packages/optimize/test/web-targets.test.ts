@@ -78,7 +78,7 @@ it('measures web-wasm on the WebAssembly build, and says so', async () => {
     reason: 'WebAssembly adds 8-bit products in 32 bits: nothing can saturate.',
   });
   expect(readFileSync(join(output, 'report.html'), 'utf8')).toContain('onnxruntime-web 1.30.0 (WASM, 1 thread)');
-});
+}, 90_000);
 
 it('measures no speed for web-webgpu, claims none, and recommends by size', async () => {
   const { evidence, manifest } = await run('web-webgpu');

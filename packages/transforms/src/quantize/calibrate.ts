@@ -119,9 +119,11 @@ async function run(
   { engine, threads = 0, signal, onProgress }: CalibrateOptions,
 ): Promise<void> {
   // The last level of optimization keeps copies of the weights in other layouts: worth it while they are small. A memory pattern
-  // would keep room for all activations at once.
+  // would keep room for all activations at once. Threads that spin while they wait would take the time of the main thread, which
+  // reads what comes out.
+  const config = { 'session.intra_op.allow_spinning': '0' };
   const optimization = weightBytes(model) <= SMALL_BYTES ? 'all' : 'extended';
-  const options = { threads, optimization, memoryPattern: false } as const;
+  const options = { threads, optimization, memoryPattern: false, config } as const;
   const session = await engine.open(model, { ...options, ...(signal && { signal }) });
   try {
     for await (const outputs of ahead(session, samples, pass.fetches)) {

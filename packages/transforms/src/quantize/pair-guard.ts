@@ -10,15 +10,15 @@ export interface InputStatistics {
 const PAIR_LIMIT = 32767;
 const MOST = 127;
 /** Trial scales, relative to the one that just holds the largest weight of a channel. */
-const RATIOS = [1, 1.05, 1.1, 1.17, 1.25, 1.35, 1.5, 1.7, 2];
-/** Pairs of a channel that the trials look at: enough to rank nine scales. */
-const TRIAL_PAIRS = 256;
+const RATIOS = [1, 1.06, 1.13, 1.22, 1.35, 1.55, 1.9];
+/** Pairs of a channel that the trials look at: enough to rank seven scales. */
+const TRIAL_PAIRS = 128;
 /** Adding and subtracting it rounds to the nearest integer, ties to even. */
 const ROUND = 1.5 * 2 ** 52;
 
 /**
  * Scales (one a channel) for int8 weights no two neighbours of which can overflow the 16-bit sums of x64 kernels without VNNI.
- * A coarser scale makes fewer pairs break the bound, but rounds all others more: of nine scales the one of least squared error
+ * A coarser scale makes fewer pairs break the bound, but rounds all others more: of seven scales the one of least squared error
  * is taken, errors of pairs that must be moved included. Channels without a breaking pair keep the finest. So the guard costs
  * what the few offending pairs cost, where 7-bit weights cost 6 dB everywhere.
  * @param finest scales with which the largest weight of each channel is 127

@@ -50,6 +50,17 @@ describe('Graph', () => {
     expect(() => builder.graph.removeValue(a)).toThrow(/still in use/);
   });
 
+  it('lets a value go once, however often it is told to', () => {
+    const { builder } = chain();
+    const spare = builder.graph.addInitializer('spare', Tensor.of('float32', [1], [1]));
+    builder.graph.removeValue(spare);
+    builder.graph.removeValue(spare);
+    const successor = builder.graph.addInitializer('spare', Tensor.of('float32', [1], [2]));
+    builder.graph.removeValue(spare);
+    expect(builder.graph.value('spare')).toBe(successor);
+    expectChainsToHold(builder.graph);
+  });
+
   it('may be edited while it is iterated', () => {
     const builder = new GraphBuilder();
     let v = builder.input('x', 'float32', [1]);

@@ -152,10 +152,12 @@ export class Graph {
   }
 
   /**
-   * Forgets a value that nothing computes, reads or exports. Initializers are removed too.
+   * Forgets a value that nothing computes, reads or exports. Initializers are removed too. One that was removed stays so.
    * @throws PareError `bad-model` when it is in use, or of another graph.
    */
   removeValue(value: Value): void {
+    // Two inputs of a removed node may have been the same value, which its rewriter lets go of twice.
+    if (value.graph === this && this.#values.get(value.name) !== value) return;
     this.#own(value);
     if (value._producer || !value.isUnused || value.isGraphInput) {
       throw new PareError('bad-model', `Value "${value.name}" is still in use and cannot be removed.`);

@@ -9,6 +9,8 @@ export interface InputStatistics {
 /** vpmaddubsw adds two products of u8 and s8 in 16 bits and saturates here. */
 const PAIR_LIMIT = 32767;
 const MOST = 127;
+/** Largest sum of two weights that is safe whatever the activations: 255 * 128 <= 32767. */
+const SAFE_SUM = 128;
 /** Trial scales, relative to the one that just holds the largest weight of a channel. */
 const RATIOS = [1, 1.06, 1.13, 1.22, 1.35, 1.55, 1.9];
 /** Pairs of a channel that the trials look at: enough to rank seven scales. */
@@ -85,8 +87,10 @@ function forEachBreakingPair(
   const test = (c: number, k: number, of: Float64Array, a: number, b: number): void => {
     const i = integers[a] as number;
     const j = integers[b] as number;
-    // Of different signs they can only help each other.
-    if (i * j > 0 && Math.abs((of[k] as number) * i + (of[k + 1] as number) * j) > PAIR_LIMIT) visit(c, k, a, b);
+    // Only two of one sign add up to this, and less is safe under any activations.
+    if (i + j > SAFE_SUM || i + j < -SAFE_SUM) {
+      if (Math.abs((of[k] as number) * i + (of[k + 1] as number) * j) > PAIR_LIMIT) visit(c, k, a, b);
+    }
   };
   if (stride === 1) {
     const of = peaks[0] as Float64Array;

@@ -162,6 +162,8 @@ describe('quantize', () => {
       'lines.npz',
       '--fix-shape',
       'x=1,3,48,192',
+      '--method',
+      'min-max',
       '-o',
       'real.onnx',
     ];

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { gateFailures, optimize as optimizeModel } from '@pare/optimize';
 import { type Evidence, renderTable } from '@pare/verify';
 import { EXIT } from '../command.js';
@@ -82,12 +82,19 @@ export const optimize: Register = (program, run) => {
       if (flags.json) terminal.out(JSON.stringify(evidence, null, 2));
       else {
         terminal.out(renderTable(evidence, { columns: terminal.columns, style: terminal.style }));
-        terminal.out(`\nWritten to ${folder}: open ${join(folder, 'report.html')}`);
+        const place = shown(folder);
+        terminal.out(`\nWritten to ${place}: open ${join(place, 'report.html')}`);
       }
       return gatesHold(evidence) ? EXIT.ok : EXIT.gatesFail;
     }),
   );
 };
+
+/** A path as one would type it here. */
+function shown(path: string): string {
+  const short = relative('.', path);
+  return short === '' || short.startsWith('..') || isAbsolute(short) ? path : short;
+}
 
 /** What is recommended holds the gates, and it is not the original because gates refused all that was otherwise good. */
 function gatesHold({ variants, options, recommendation }: Evidence): boolean {

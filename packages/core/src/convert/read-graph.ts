@@ -3,7 +3,7 @@ import { Graph } from '../ir/graph.js';
 import { Node } from '../ir/node.js';
 import type { Value } from '../ir/value.js';
 import type { Message } from '../proto/message.js';
-import { readAttribute } from './attribute.js';
+import { type AttributeReader, readAttribute } from './attribute.js';
 import { readEntries } from './presence.js';
 import { type ExternalReader, readSparse, readTensor } from './tensor.js';
 import { readType } from './type.js';
@@ -74,12 +74,24 @@ export function readNodes(graph: Graph, protos: readonly NodeProto[], external: 
     for (const attribute of proto.attribute ?? []) {
       const name = attribute.name ?? '';
       if (node.attributes.has(name)) node.fail(`has the attribute "${name}" twice`);
-      const who = `${node.label}, attribute "${name}",`;
-      node.setAttribute(
-        name,
-        readAttribute(attribute, { external, who, readGraph: (g) => readSubgraph(node, g, external) }),
-      );
+      node.setAttribute(name, readAttribute(attribute, new NodeAttributeReader(node, name, external)));
     }
+  }
+}
+
+class NodeAttributeReader implements AttributeReader {
+  constructor(
+    private readonly node: Node,
+    private readonly attribute: string,
+    readonly external: ExternalReader,
+  ) {}
+
+  get who(): string {
+    return `${this.node.label}, attribute "${this.attribute}",`;
+  }
+
+  readGraph(proto: Message<'GraphProto'>): Graph {
+    return readSubgraph(this.node, proto, this.external);
   }
 }
 

@@ -1,5 +1,4 @@
 import {
-  byteLength,
   type Engine,
   Graph,
   GraphRoot,
@@ -15,204 +14,100 @@ import {
 } from '@pare/core';
 import { type Budget, budgetOf, DEFAULT_MAX_FOLD_BYTES } from './budget.js';
 import { makeConstant } from './edit.js';
-import { isDeterministic, QUANTIZATION } from './operators.js';
+import { type Foldables, findFoldable, frontierOf, type Group, groupsOf, nodesFor } from './foldable.js';
+import { rearrange } from './rearrange.js';
 import { type Pass, type Report, wholePass } from './rewrite.js';
 import type { Scope } from './scope.js';
 
-/** Larger constants are not carried to the engine: what is small in the end is not computed from such. */
+/** Larger constants are not carried to the engine. */
 const MAX_INPUT_BYTES = 64 << 20;
 
-/** How much larger than what goes in, in multiples of the limit, a value on the way may be. */
-const STEP = 4;
-
 /**
- * Computes what depends on constants only, in one session of the engine. Left alone are random operators, control flow,
- * dequantization (it would give back the bytes that quantization saved), and whatever would make the model larger by more
- * than `maxFoldBytes` (a tensor; in all, that or an eighth of the model's constants). Without an engine nothing is folded.
+ * Computes what depends on constants only. What merely moves their elements (Transpose, Reshape, Slice, Concat, ...) is done
+ * here, large results when the model is written; the rest in one session of the engine, or left when there is none. Left alone
+ * are random operators, control flow, dequantization (it would give back the bytes that quantization saved), and whatever
+ * would make the model larger by more than `maxFoldBytes` (a tensor; in all, that or an eighth of the model's constants).
  */
 export function foldConstants(options: { readonly maxFoldBytes?: number | undefined } = {}): Pass {
   const limit = options.maxFoldBytes ?? DEFAULT_MAX_FOLD_BYTES;
-  return wholePass('fold-constants', async (scope, report, context) => {
-    const foldable = findFoldable(scope, limit);
-    const values = [...foldable.keys()].filter(
-      (value) => isFrontier(value, foldable) && RETURNED_TYPES.has(scope.dtype(value) ?? ''),
-    );
-    if (values.length === 0) return;
-    if (!context.engine) {
-      report.refused(`${values.length} constant expressions were not computed: that needs an engine.`);
-      return;
-    }
+  return wholePass('fold-constants', async (scope, report, { engine, signal }) => {
+    const all = findFoldable(scope, limit);
+    const moved = new Rearrangement(all, scope);
+    const foldable = engine ? all : new Map([...all].filter(([value]) => moved.tensorOf(value)));
+    const values = frontierOf(foldable).filter((value) => {
+      if (moved.tensorOf(value)) return true;
+      return RETURNED_TYPES.has(scope.dtype(value) ?? '') && fitsEngine(value, foldable);
+    });
     const budget = budgetOf(scope.model, limit);
-    // The small ones first: they are most of what other passes wait for.
-    const groups = groupsOf(values, foldable).sort((a, b) => growthOf(a) - growthOf(b));
-    const chosen = groups.flatMap((group) => choose(group, limit, budget, report));
-    if (chosen.length === 0) return;
-    const folding = { scope, foldable, engine: context.engine, report, signal: context.signal };
-    for (const [value, tensor] of await compute(chosen, folding)) {
-      const node = value.producer as Node;
-      const size = foldable.get(value)?.size;
-      if (size === undefined && !budget.take(tensor.byteLength, limit)) {
-        report.refused(tooLarge(node, tensor.byteLength));
-        continue;
-      }
-      report.did(`${node.label} depends on constants only and was computed.`);
-      makeConstant(value, tensor);
+    const chosen = groupsOf(values, foldable).flatMap((group) => choose(group, foldable, limit, budget, report));
+    const [here, there] = [chosen.filter((v) => moved.tensorOf(v)), chosen.filter((v) => !moved.tensorOf(v))];
+    const results = here.map((value): [Value, Tensor] => [value, moved.tensorOf(value) as Tensor]);
+    if (engine && there.length > 0) {
+      results.push(...(await compute(there, { scope, foldable, engine, report, signal })));
     }
+    for (const [value, tensor] of results) {
+      const node = value.producer as Node;
+      const isCounted = foldable.get(value)?.size !== undefined;
+      if (!isCounted && !budget.take(tensor.byteLength, limit)) report.refused(tooLarge(node, tensor.byteLength));
+      else {
+        report.did(`${node.label} depends on constants only and was computed.`);
+        makeConstant(value, tensor);
+      }
+    }
+    const left = engine ? 0 : frontierOf(all).filter((value) => !moved.tensorOf(value)).length;
+    if (left > 0) report.refused(`${left} constant expressions were not computed: that needs an engine.`);
   });
 }
 
 const tooLarge = (node: Node, growth: number): string =>
   `${node.label} was not computed in advance: its result would make the model ${growth} bytes larger.`;
 
-interface Foldable {
-  readonly node: Node;
-  /** Bytes of the value, when they are known. */
-  readonly size: number | undefined;
+/** Types that an engine can give back; others may come in between. */
+const RETURNED_TYPES: ReadonlySet<string> = new Set([
+  ...['bool', 'float16', 'float32', 'float64', 'int16', 'int32', 'int64', 'int8', 'uint16', 'uint32', 'uint64'],
+  'uint8',
+]);
+
+function fitsEngine(value: Value, foldable: Foldables): boolean {
+  return nodesFor([value], foldable).every((node) =>
+    node.inputs.every((input) => (input?.constant?.byteLength ?? 0) <= MAX_INPUT_BYTES),
+  );
 }
 
-/** Values that depend on constants only, in order of computation; not those much larger than what they are made of. */
-function findFoldable(scope: Scope, limit: number): Map<Value, Foldable> {
-  const found = new Map<Value, Foldable>();
-  const visit = (graph: Graph): void => {
-    for (const node of graph.nodes()) {
-      for (const sub of node.subgraphs()) visit(sub);
-      if (!isFoldable(node, found)) continue;
-      const outputs = node.outputs.filter((v): v is Value => v !== null);
-      if (!outputs.every((v) => (scope.dtype(v) ?? 'string') !== 'string')) continue;
-      const sizes = outputs.map((v) => sizeOf(v, scope));
-      const read = node.inputs.reduce(
-        (sum, v) => sum + (v?.constant?.byteLength ?? 0) + (v ? (found.get(v)?.size ?? 0) : 0),
-        0,
-      );
-      // A step in between may be a little larger than what goes in: it is not kept.
-      if (sizes.some((size) => (size ?? 0) > read + STEP * limit)) continue;
-      for (const [i, output] of outputs.entries()) found.set(output, { node, size: sizes[i] });
-    }
-  };
-  visit(scope.model.graph);
-  return found;
-}
+/** What can be computed by moving elements, each value once. */
+class Rearrangement {
+  readonly #tensors = new Map<Value, Tensor | undefined>();
 
-/** Values that share what they are made of: folding all of them frees it. */
-interface Group {
-  readonly values: Value[];
-  readonly foldable: ReadonlyMap<Value, Foldable>;
-  /** Bytes of constants that nobody needs any more when all are folded. */
-  freed: number;
-}
-
-/** Constants up to this size do not tie groups together: every Gather has an index. */
-const TIE_BYTES = 1024;
-
-function groupsOf(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>): Group[] {
-  // Disjoint sets: each value points to another of its group, the last one to itself.
-  const links = new Map<Value, Value>();
-  const rootOf = (value: Value): Value => {
-    let root = value;
-    for (let next = links.get(root); next && next !== root; next = links.get(root)) root = next;
-    for (let at = value; at !== root; ) {
-      const next = links.get(at) ?? root;
-      links.set(at, root);
-      at = next;
-    }
-    return root;
-  };
-  const constants = new Set<Value>();
-  for (const [value, { node }] of foldable) {
-    for (const input of node.inputs) {
-      const size = input?.constant?.byteLength;
-      if (!input || (size !== undefined && size <= TIE_BYTES)) continue;
-      if (size !== undefined) constants.add(input);
-      links.set(rootOf(input), rootOf(value));
+  constructor(foldable: Foldables, scope: Scope) {
+    // In the order of computation, so that inputs come first.
+    for (const { node } of foldable.values()) {
+      if (node.outputs.some((output) => output && this.#tensors.has(output))) continue;
+      const results = rearrange(node, (value) => this.tensorOf(value), scope);
+      for (const [i, output] of node.outputs.entries()) if (output) this.#tensors.set(output, results?.[i]);
     }
   }
-  const groups = new Map<Value, Group>();
-  for (const value of values) {
-    const root = rootOf(value);
-    const group = groups.get(root) ?? { values: [], foldable, freed: 0 };
-    groups.set(root, group);
-    group.values.push(value);
-  }
-  for (const constant of constants) {
-    const group = groups.get(rootOf(constant));
-    if (group && isFreed(constant, foldable)) group.freed += constant.constant?.byteLength ?? 0;
-  }
-  return [...groups.values()];
-}
 
-/** Whether only folded nodes read `constant`. */
-function isFreed(constant: Value, foldable: ReadonlyMap<Value, Foldable>): boolean {
-  if (constant.isGraphOutput || constant.isGraphInput) return false;
-  return [...constant.uses].every(({ node }) => node.outputs.some((output) => output && foldable.has(output)));
-}
-
-/** Bytes that the model grows by when all of `group` is computed; those of unknown size not counted. */
-function growthOf({ values, foldable, freed }: Group): number {
-  return values.reduce((sum, value) => sum + (foldable.get(value)?.size ?? 0), -freed);
+  tensorOf(value: Value): Tensor | undefined {
+    return value.constant ?? this.#tensors.get(value);
+  }
 }
 
 /** The values of `group` to compute: all, or those that are small enough by themselves. */
-function choose(group: Group, limit: number, budget: Budget, report: Report): Value[] {
-  if (budget.take(growthOf(group), limit)) return group.values;
-  const sizeOfValue = (value: Value): number => group.foldable.get(value)?.size ?? 0;
+function choose(group: Group, foldable: Foldables, limit: number, budget: Budget, report: Report): Value[] {
+  if (budget.take(group.growth, limit)) return group.values;
+  const sizeOf = (value: Value): number => foldable.get(value)?.size ?? 0;
   return [...group.values]
-    .sort((a, b) => sizeOfValue(a) - sizeOfValue(b))
+    .sort((a, b) => sizeOf(a) - sizeOf(b))
     .filter((value) => {
-      if (budget.take(sizeOfValue(value), limit)) return true;
-      report.refused(tooLarge(value.producer as Node, sizeOfValue(value)));
+      if (budget.take(sizeOf(value), limit)) return true;
+      report.refused(tooLarge(value.producer as Node, sizeOf(value)));
       return false;
     });
 }
 
-/** Types that an engine can give back; others may come in between. */
-const RETURNED_TYPES: ReadonlySet<string> = new Set([
-  'bool',
-  'float16',
-  'float32',
-  'float64',
-  'int16',
-  'int32',
-  'int64',
-  'int8',
-  'uint16',
-  'uint32',
-  'uint64',
-  'uint8',
-]);
-
-function isFoldable(node: Node, found: ReadonlyMap<Value, Foldable>): boolean {
-  if (!isDeterministic(node) || QUANTIZATION.has(node.opType) || node.is('Constant')) return false;
-  const inputs = node.inputs.filter((v): v is Value => v !== null);
-  const isReady = (v: Value): boolean => {
-    if (!v.constant) return found.has(v);
-    return v.constant.dtype !== 'string' && v.constant.byteLength <= MAX_INPUT_BYTES;
-  };
-  return inputs.length > 0 && inputs.every(isReady);
-}
-
-function sizeOf(value: Value, scope: Scope): number | undefined {
-  const dims = scope.dims(value);
-  const dtype = scope.dtype(value);
-  return (
-    dims &&
-    dtype &&
-    byteLength(
-      dtype,
-      dims.reduce((a, b) => a * b, 1),
-    )
-  );
-}
-
-/** Whether something that is not folded itself needs `value`. */
-function isFrontier(value: Value, foldable: ReadonlyMap<Value, Foldable>): boolean {
-  if (value.isGraphOutput) return true;
-  for (const { node } of value.uses) if (!node.outputs.some((output) => output && foldable.has(output))) return true;
-  return false;
-}
-
 interface Folding {
   readonly scope: Scope;
-  readonly foldable: ReadonlyMap<Value, Foldable>;
+  readonly foldable: Foldables;
   readonly engine: Engine;
   readonly report: Report;
   readonly signal: AbortSignal | undefined;
@@ -220,10 +115,10 @@ interface Folding {
 
 /** Runs all of `values` in one session; when the engine refuses, halves of them, so that one bad node spoils only itself. */
 async function compute(values: readonly Value[], folding: Folding): Promise<[Value, Tensor][]> {
-  const { scope, foldable, engine, report, signal } = folding;
+  const { engine, report, signal } = folding;
   let session: Session | undefined;
   try {
-    session = await engine.open(extract(values, foldable, scope), {
+    session = await engine.open(extract(values, folding), {
       optimization: 'disabled',
       ...(signal ? { signal } : {}),
     });
@@ -245,8 +140,7 @@ async function compute(values: readonly Value[], folding: Folding): Promise<[Val
 const outputName = (index: number): string => `folded_${index}`;
 
 /** A model that computes `values` from constants alone, as outputs by `outputName`. */
-function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>, scope: Scope): Model {
-  const needed = neededFor(values, foldable);
+function extract(values: readonly Value[], { scope, foldable }: Folding): Model {
   const graph = new Graph('fold', new GraphRoot(Math.max(8, scope.model.irVersion)));
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value): Value => {
@@ -255,9 +149,7 @@ function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable
     return copy;
   };
   let count = 0;
-  // In the order of computation.
-  for (const node of new Set([...foldable.values()].map((f) => f.node))) {
-    if (!needed.has(node)) continue;
+  for (const node of nodesFor(values, foldable)) {
     const copy = graph.addNode(
       node.opType,
       node.inputs.map((v) => v && copyOf(v)),
@@ -276,18 +168,6 @@ function extract(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable
     graph.addOutput(copy);
   }
   return new Model(graph, new Map(scope.model.opsets));
-}
-
-function neededFor(values: readonly Value[], foldable: ReadonlyMap<Value, Foldable>): Set<Node> {
-  const needed = new Set<Node>();
-  const pending = [...values];
-  for (let value = pending.pop(); value; value = pending.pop()) {
-    const node = foldable.get(value)?.node;
-    if (!node || needed.has(node)) continue;
-    needed.add(node);
-    for (const input of node.inputs) if (input) pending.push(input);
-  }
-  return needed;
 }
 
 function tensorOf({ dtype, dims, data }: HostTensor): Tensor {

@@ -5,8 +5,8 @@ import { constantOf, modelOf, opsOf, rewritten } from '../../test/rewritten.js';
 import { eliminateCommonSubexpressions } from './common-subexpressions.js';
 import { eliminateDeadCode } from './dead-code.js';
 import { foldConstants } from './fold-constants.js';
-import { foldLayout, transposed } from './fold-layout.js';
 import { foldShapes, reshapeByConstant, shareShapes } from './fold-shapes.js';
+import { transposed } from './rearrange.js';
 import { shareInitializers } from './shared-initializers.js';
 
 const engine = nodeEngine();
@@ -25,6 +25,9 @@ function inFile(dims: number[], at: (i: number) => number, reads?: number[]): Te
   const source = { name: 'test', size: bytes.length, read };
   return new Tensor('float32', dims, { kind: 'reference', source, offset: 0, length: bytes.length });
 }
+
+const ramp = (dims: number[], at: (i: number) => number): number[] =>
+  Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => at(i));
 
 /** What torch exports for `x.view(x.size(0), -1, 4)`. */
 function viewByShape(b: GraphBuilder, x: Value): Value {
@@ -215,7 +218,7 @@ describe('foldConstants', () => {
   });
 });
 
-describe('foldLayout', () => {
+describe('foldConstants that only move elements', () => {
   it('permutes large constants when they are read', async () => {
     const reads: number[] = [];
     const w = inFile([3, 50, 4], (i) => i * 0.01, reads);
@@ -223,10 +226,57 @@ describe('foldLayout', () => {
       b.op('MatMul', [x, b.op('Reshape', [b.op('Transpose', [w], { perm: [0, 2, 1] }), [3, 200]])]),
     );
     const copy = model.clone();
-    await copy.transform(foldLayout());
+    await copy.transform(foldConstants());
     expect(opsOf(copy)).toEqual(['MatMul']);
     expect(reads).toEqual([]);
-    await rewritten(engine, model, [foldLayout()], { fold: false });
+    await rewritten(engine, model, [foldConstants()], { fold: false });
+  });
+
+  const moves: Record<string, (b: GraphBuilder, w: Value) => Value> = {
+    'Slice with steps and negative places': (b, w) => b.op('Slice', [w, [-1, 1], [-100, 5], [0, -1], [-2, 3]]),
+    'Slice of an inner axis': (b, w) => b.op('Slice', [w, [1], [3], [1]]),
+    'Slice of nothing': (b, w) => b.op('Slice', [w, [3], [1], [1]]),
+    'Gather of rows, some from the back': (b, w) =>
+      b.op('Gather', [w, Tensor.of('int64', [2, 2], [0, -1, 1, 0])], { axis: 1 }),
+    'Gather of one': (b, w) => b.op('Gather', [w, Tensor.of('int64', [], [2])]),
+    Split: (b, w) => b.node('Split', [w, [1, 3]], { axis: -2 }, { outputs: 2 }).outputs[1] as Value,
+    'Concat of an inner axis': (b, w) => b.op('Concat', [w, b.op('Slice', [w, [0], [2], [2]]), w], { axis: 2 }),
+    'Squeeze, Unsqueeze, Flatten and Reshape': (b, w) =>
+      b.op('Reshape', [b.op('Flatten', [b.op('Squeeze', [b.op('Unsqueeze', [w, [0]]), [0]])]), [5, -1]]),
+    Transpose: (b, w) => b.op('Transpose', [w], { perm: [2, 0, 1] }),
+  };
+
+  it.each(Object.keys(moves))('%s, without an engine', async (name) => {
+    for (const make of [inFile, (dims: number[], at: (i: number) => number) => f32(dims, ramp(dims, at))]) {
+      const b = new GraphBuilder();
+      const w = b.constant(make([3, 4, 5], (i) => i));
+      const x = b.input('x', 'float32', []);
+      const moved = (moves[name] as (typeof moves)[string])(b, w);
+      const model = b.output('y', b.op('Add', [x, moved]), 'float32').model();
+      const { ops } = await rewritten(engine, model, [foldConstants()], { fold: false, tolerance: 0 });
+      expect(ops).toEqual(['Add']);
+    }
+  });
+
+  it('what an engine would have to compute stays for it', async () => {
+    const model = modelOf([4], (b, x) => {
+      const turned = b.op(
+        'Transpose',
+        [
+          b.constant(
+            f32(
+              [2, 4],
+              ramp([2, 4], (i) => i),
+            ),
+          ),
+        ],
+        { perm: [1, 0] },
+      );
+      return b.op('Add', [x, b.op('ReduceSum', [b.op('Exp', [turned]), [1]], { keepdims: 0 })]);
+    });
+    const result = await rewritten(engine, model, [foldConstants()], { fold: false });
+    expect(result.ops).toEqual(['Exp', 'ReduceSum', 'Add']);
+    expect((await rewritten(engine, model, [foldConstants()])).ops).toEqual(['Add']);
   });
 
   it('does not copy a large weight that is read as it is, too', async () => {
@@ -234,7 +284,7 @@ describe('foldLayout', () => {
       const w = b.constant(inFile([600, 600], (i) => Math.sin(i)));
       return b.op('MatMul', [b.op('MatMul', [x, w]), b.op('Transpose', [w], { perm: [1, 0] })]);
     });
-    expect((await rewritten(engine, model, [foldLayout()])).ops).toEqual(['MatMul', 'Transpose', 'MatMul']);
+    expect((await rewritten(engine, model, [foldConstants()])).ops).toEqual(['MatMul', 'Transpose', 'MatMul']);
   });
 
   it.each([

@@ -4,7 +4,6 @@ export { eliminateDeadCode } from './dead-code.js';
 export { dropDefaultInputs } from './default-inputs.js';
 export { type FixedShapes, fixShapes } from './fix-shapes.js';
 export { foldConstants } from './fold-constants.js';
-export { foldLayout } from './fold-layout.js';
 export { foldShapes, reshapeByConstant, shareShapes } from './fold-shapes.js';
 export { initializersOutOfInputs } from './initializer-inputs.js';
 export { inlineConstantIf, inlineFunctions } from './inline.js';

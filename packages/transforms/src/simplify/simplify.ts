@@ -22,7 +22,6 @@ import { eliminateDeadCode } from './dead-code.js';
 import { dropDefaultInputs } from './default-inputs.js';
 import { type FixedShapes, fixShapes } from './fix-shapes.js';
 import { foldConstants } from './fold-constants.js';
-import { foldLayout } from './fold-layout.js';
 import { foldShapes, reshapeByConstant, shareShapes } from './fold-shapes.js';
 import { initializersOutOfInputs } from './initializer-inputs.js';
 import { inlineConstantIf, inlineFunctions } from './inline.js';
@@ -69,7 +68,6 @@ export function simplifyPasses(options: SimplifyOptions = {}): Pass[] {
     foldShapes(),
     eliminateNoOps(),
     dropDefaultInputs(),
-    foldLayout(options),
     reshapeByConstant(),
     shareShapes(),
     foldConstants(options),

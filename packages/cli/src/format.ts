@@ -1,3 +1,5 @@
+import { groupNotes, visible } from '@pare/verify';
+
 /** `10.82 MB`, `345 B`: decimal units, as disks and networks are sold. */
 export function bytes(n: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -34,4 +36,12 @@ export function columns(rows: readonly (readonly string[])[], gap = 2): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** Notes of a transform for a terminal: those that say the same of many nodes are one line. */
+export function noteLines(notes: readonly string[]): string[] {
+  return groupNotes(notes).map(({ note, count: times }) => {
+    const more = times > 1 ? ` (and ${times - 1} more like it)` : '';
+    return `  ${visible(note)}${more}`;
+  });
 }

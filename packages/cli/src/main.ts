@@ -1,5 +1,6 @@
 import { BundleError } from '@pare/bundle';
 import { PareError } from '@pare/core';
+import { visible } from '@pare/verify';
 import { Command, CommanderError } from 'commander';
 import { type CommandContext, EXIT, withContext } from './command.js';
 import { bench } from './commands/bench.js';
@@ -35,6 +36,7 @@ export async function main(args: readonly string[], terminal: Terminal = process
       writeErr: (text) => terminal.err(text.trimEnd()),
       outputError: (text, write) => write(text.replace(/^error:/, `${terminal.errStyle('red', 'error')}:`)),
     })
+    .addHelpText('after', '\nStart with:\n  $ pare optimize model.onnx --data val.npz --max-drop 1% -o dist/')
     .showHelpAfterError('(--help shows the options)');
   for (const register of COMMANDS) {
     register(program, async (work) => {
@@ -59,7 +61,7 @@ export async function main(args: readonly string[], terminal: Terminal = process
 export function complain(error: unknown, terminal: Terminal): number {
   const title = terminal.errStyle('red', 'error');
   if (error instanceof PareError || error instanceof BundleError) {
-    if (error.code !== 'aborted') terminal.err(`${title}: ${error.message}`);
+    if (error.code !== 'aborted') terminal.err(`${title}: ${visible(error.message)}`);
     return EXIT.badInput;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -147,6 +147,26 @@ describe('a place that cannot be written', () => {
   });
 });
 
+it('lets no name in a model move the cursor of the terminal', async () => {
+  const b = new GraphBuilder();
+  const x = b.input('x\u001b[2J', 'float32', ['n\u001b[1A', 4]);
+  const { output } = b.node('Relu', [b.op('Identity', [x])], {}, { outputs: ['y\u0007'], name: 'r\u009b2K' });
+  await writeModel('names.onnx', b.output('y\u0007', output, 'float32', ['n\u001b[1A', 4]).model());
+  for (const args of [
+    ['inspect', 'names.onnx'],
+    ['simplify', 'names.onnx', '-o', 'named.onnx', '--fix-dim', 'm=1'],
+    ['simplify', 'names.onnx', '-o', 'named.onnx'],
+    ['quantize', 'names.onnx', '-o', 'named.onnx', '--to', 'fp16'],
+    ['verify', 'names.onnx', 'names.onnx', '--time', '1ms'],
+  ]) {
+    const { out, err } = await command(args);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
+    expect(out + err).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(out + err).not.toBe('');
+  }
+  for (const name of ['names.onnx', 'named.onnx']) rmSync(name, { force: true });
+});
+
 it('says that it is a bug when it is one', async () => {
   writeFileSync(
     at('bug.config.ts'),

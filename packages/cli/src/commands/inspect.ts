@@ -6,6 +6,7 @@ import {
   type TargetSupport,
   targetSupport,
 } from '@pare/optimize';
+import { visible } from '@pare/verify';
 import { EXIT } from '../command.js';
 import { bytes, columns, count } from '../format.js';
 import { Job, type JobFlags } from '../job.js';
@@ -71,14 +72,17 @@ const TENSORS = 8;
 function describe(report: InspectReport, { style, columns: width }: Terminal): string {
   const title = (text: string): string => `\n${style('bold', text)}`;
   const port = (p: PortSummary): string =>
-    `  ${p.name}  ${style('dim', `${p.dtype} [${p.dims?.map((d) => d ?? '?').join(', ') ?? '...'}]`)}`;
+    `  ${visible(p.name)}  ${style('dim', visible(`${p.dtype} [${p.dims?.map((d) => d ?? '?').join(', ') ?? '...'}]`))}`;
   const opsets = Object.entries(report.opsets).map(([domain, version]) => `${domain} ${version}`);
   const fewer = report.nodes + report.subgraphNodes - report.simplified.nodes;
-  const assumed = report.assumedOne.length > 0 ? `, with ${report.assumedOne.join(' = ')} = 1` : '';
+  const assumed = report.assumedOne.length > 0 ? `, with ${visible(report.assumedOne.join(' = '))} = 1` : '';
   const rest = report.operators.length - OPERATORS;
   const lines = [
     `${style('bold', report.file)}  ${bytes(report.fileBytes)}`,
-    style('dim', `${report.producer || 'unknown producer'}, IR ${report.irVersion}, opset ${opsets.join(', ')}`),
+    style(
+      'dim',
+      visible(`${report.producer || 'unknown producer'}, IR ${report.irVersion}, opset ${opsets.join(', ')}`),
+    ),
     title('inputs'),
     ...report.inputs.map(port),
     title('outputs'),
@@ -102,14 +106,14 @@ function describe(report: InspectReport, { style, columns: width }: Terminal): s
       ['  operator', 'nodes', 'weights', 'MACs'],
       ...report.operators
         .slice(0, OPERATORS)
-        .map((o) => [`  ${o.operator}`, String(o.nodes), bytes(o.weightBytes), count(o.macs)]),
+        .map((o) => [`  ${visible(o.operator)}`, String(o.nodes), bytes(o.weightBytes), count(o.macs)]),
     ]),
     ...(rest > 0 ? [style('dim', `  and ${rest} more; --json has all`)] : []),
     title('largest tensors'),
     columns(
       report.largest
         .slice(0, TENSORS)
-        .map((t) => [`  ${shorten(t.name, width - 40)}`, `${t.dtype} [${t.dims.join(', ')}]`, bytes(t.bytes)]),
+        .map((t) => [`  ${shorten(visible(t.name), width - 40)}`, `${t.dtype} [${t.dims.join(', ')}]`, bytes(t.bytes)]),
     ),
     title('simplify'),
     fewer > 0 ? `  would leave ${report.simplified.nodes} nodes, ${fewer} fewer` : '  finds no node to remove',
@@ -118,8 +122,8 @@ function describe(report: InspectReport, { style, columns: width }: Terminal): s
       t.problems.length === 0
         ? [`  ${style('green', '✓')} ${t.target} has a kernel for every operator`]
         : [
-            `  ${style('yellow', '!')} ${t.target}: ${t.problems[0]}`,
-            ...t.problems.slice(1).map((problem) => `    ${problem}`),
+            `  ${style('yellow', '!')} ${t.target}: ${visible(t.problems[0] ?? '')}`,
+            ...t.problems.slice(1).map((problem) => `    ${visible(problem)}`),
           ],
     ),
   ];

@@ -13,7 +13,7 @@ import {
 } from '@pare/optimize';
 import type { RecipeStep as AppliedStep, Dataset } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
-import { bytes } from '../format.js';
+import { bytes, noteLines } from '../format.js';
 import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
@@ -114,7 +114,7 @@ export const quantize: Register = (program, run) => {
       };
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
-        for (const note of steps.flatMap((s) => s.notes)) terminal.out(terminal.style('dim', `  ${note}`));
+        for (const line of noteLines(steps.flatMap((s) => s.notes))) terminal.out(terminal.style('dim', line));
         terminal.out(`${bytes(before.bytes)}  →  ${terminal.style('bold', bytes(after.bytes))}  ${flags.output}`);
       }
       return EXIT.ok;

@@ -2,7 +2,7 @@ import { PareError } from '@pare/core';
 import { firstFeeds, simplifyProven } from '@pare/optimize';
 import { simplifyPasses, simplify as simplifyTransform } from '@pare/transforms';
 import { type CommandContext, EXIT } from '../command.js';
-import { bytes } from '../format.js';
+import { bytes, noteLines } from '../format.js';
 import { Job, type JobFlags } from '../job.js';
 import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
@@ -85,7 +85,7 @@ export const simplify: Register = (program, run) => {
       const report: SimplifyReport = { schema: 'pare-simplify/1.0', before, after, notes };
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
-        for (const note of notes) terminal.out(style('dim', `  ${note}`));
+        for (const line of noteLines(notes)) terminal.out(style('dim', line));
         const numbers = ({ nodes, bytes: n }: FileSummary): string => `${nodes} nodes, ${bytes(n)}`;
         terminal.out(`${numbers(before)}  →  ${style('bold', numbers(after))}  ${flags.output}`);
       }

@@ -63,7 +63,8 @@ function checkConfig(config: unknown, path: string): asserts config is PareConfi
 }
 
 /** Default export of a TypeScript or JavaScript module. @throws PareError `bad-option` with the module's own message. */
-export async function importModule(path: string): Promise<unknown> {
+export async function importModule(file: string): Promise<unknown> {
+  const path = resolve(file);
   try {
     await access(path);
   } catch (cause) {

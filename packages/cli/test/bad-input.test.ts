@@ -118,6 +118,11 @@ describe('bad usage', () => {
     [['optimize', model, '--max-drop', 'lots'], /--max-drop lots: write a number/],
     [['optimize', model, '--max-size', '5 parsecs'], /--max-size 5 parsecs: write it as 10MB/],
     [['optimize', model, '--metric', 'beauty', '--data', 'val.npz'], /no metric "beauty"/],
+    [
+      ['optimize', model, '--metric', 'wrong.config.ts', '--data', 'val.npz'],
+      /must have a metric as its default export/,
+    ],
+    [['optimize', model, '--data', 'broken.config.ts'], /broken\.config\.ts cannot be loaded/],
     [['optimize', model, '--threads', '0'], /--threads 0: write a whole number/],
     [['optimize', model, '--config', 'missing.ts'], /missing\.ts does not exist/],
     [['optimize', model, '--config', 'broken.config.ts'], /broken\.config\.ts cannot be loaded/],

@@ -195,6 +195,36 @@ describe('verify', () => {
     expect(failed.out).toMatch(/✕ half: It has [\d.]+ kB, over the limit of 10\.0 kB\./);
   });
 
+  it('takes samples and a metric from TypeScript modules', async () => {
+    writeFileSync(
+      'samples.ts',
+      `import type { Sample } from '@pare/verify';
+export default async function* (): AsyncGenerator<Sample> {
+  for (let i = 0; i < 6; i++) {
+    yield { inputs: { image: { dtype: 'float32', dims: [3, 16, 16], data: new Float32Array(768).fill(i / 6) } }, label: i };
+  }
+}`,
+    );
+    writeFileSync(
+      'metric.ts',
+      `import { defineMetric } from '@pare/verify';
+export default defineMetric({ name: 'label', higherIsBetter: true, score: (_, sample): number => Number(sample.label) });`,
+    );
+    const args = [
+      'verify',
+      'model.onnx',
+      'small.onnx',
+      '--data',
+      'samples.ts',
+      '--metric',
+      'metric.ts',
+      '--time',
+      '1ms',
+    ];
+    const { variants } = checked<Evidence>(await command([...args, '--json']), 'evidence');
+    expect(variants[1]?.accuracy).toMatchObject({ metric: 'label', value: 2.5, samples: 6, drop: { value: 0 } });
+  });
+
   it('says loudly that nothing was scored without data', async () => {
     const { code, out } = await command(['verify', 'model.onnx', 'small.onnx', '--time', '10ms']);
     expect(code).toBe(0);

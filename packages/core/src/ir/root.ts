@@ -1,7 +1,8 @@
 /** What a whole tree of graphs shares: the file's IR version, and the names in use. */
 export class GraphRoot {
-  /** How many values have each name: graphs side by side may use the same. */
-  readonly #names = new Map<string, number>();
+  readonly #names = new Set<string>();
+  /** How many values more have a name: graphs side by side may use the same. */
+  readonly #shared = new Map<string, number>();
   /** The number to try first behind each hint: a graph of many nodes asks for the same ones over and over. */
   readonly #next = new Map<string, number>();
 
@@ -18,13 +19,16 @@ export class GraphRoot {
 
   /** @internal a value gets `name` */
   _take(name: string): void {
-    this.#names.set(name, (this.#names.get(name) ?? 0) + 1);
+    const before = this.#names.size;
+    this.#names.add(name);
+    if (this.#names.size === before) this.#shared.set(name, (this.#shared.get(name) ?? 0) + 1);
   }
 
   /** @internal a value gives `name` up */
   _release(name: string): void {
-    const users = this.#names.get(name) ?? 0;
-    if (users > 1) this.#names.set(name, users - 1);
+    const others = this.#shared.get(name) ?? 0;
+    if (others > 1) this.#shared.set(name, others - 1);
+    else if (others === 1) this.#shared.delete(name);
     else this.#names.delete(name);
   }
 }

@@ -38,18 +38,20 @@ export interface RemedyMeasurement {
   readonly ms: number;
 }
 
-/** A remedy that loses more than this against the best one is no remedy, however fast. */
+/** A remedy that loses more than this against the best one is no remedy, however fast ... */
 const TOLERATED_LOSS = 3;
+/** ... unless it is as good as this, where more decibels change no prediction. */
+const AMPLE = 35;
 
 /**
- * The remedy to take, of those that are faster than the float model: the fastest that comes within 3 dB of the most accurate
- * (within 5 % of its time, the more accurate one). `float` when none is faster.
+ * The remedy to take, of those that are faster than the float model: the fastest that comes within 3 dB of the most accurate or
+ * reaches 35 dB (within 5 % of its time, the more accurate one). `float` when none is faster.
  */
 export function pickRemedy(measured: readonly RemedyMeasurement[], floatMs: number): RemedyMeasurement {
   const faster = measured.filter(({ ms }) => ms < floatMs);
   if (faster.length === 0) return { remedy: 'float', sqnr: Number.POSITIVE_INFINITY, ms: floatMs };
   const best = Math.max(...faster.map(({ sqnr }) => sqnr));
-  const sound = faster.filter(({ sqnr }) => sqnr >= best - TOLERATED_LOSS);
+  const sound = faster.filter(({ sqnr }) => sqnr >= Math.min(best - TOLERATED_LOSS, AMPLE));
   const fastest = Math.min(...sound.map(({ ms }) => ms));
   return sound.filter(({ ms }) => ms <= fastest * 1.05).reduce((a, b) => (b.sqnr > a.sqnr ? b : a));
 }

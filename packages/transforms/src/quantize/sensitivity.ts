@@ -148,7 +148,12 @@ async function withCalibration(
   const decided = method === undefined || method === 'auto' ? 'percentile' : method;
   const calibration =
     options.calibration ??
-    (await calibrate(model, samples, { ...options, method: decided, tensors: everything(model, options) }));
+    (await calibrate(model, samples, {
+      ...options,
+      method: decided,
+      tensors: everything(model, options),
+      onProgress: undefined,
+    }));
   return { ...options, method: decided, calibration, samples: undefined };
 }
 

@@ -113,6 +113,7 @@ describe('bad usage', () => {
     [['quantize', model, '-o', 'x', '--to', 'int3'], /--to int3: choose one of fp16/],
     [['quantize', model, '-o', 'x', '--to', 'int8'], /give some with --data/],
     [['quantize', model, '-o', 'x', '--to', 'fp16', '--method', 'mse'], /--method means nothing for fp16/],
+    [['quantize', model, '-o', 'x', '--to', 'fp16', '--exclude', '/(/'], /\/\(\/ is no regular expression/],
     [['quantize', model, '-o', 'x', '--to', 'bf16', '--target', 'node-cpu'], /makes no sense on Node\.js/],
     [['optimize', model, '--target', 'toaster'], /--target toaster: choose one of node-cpu/],
     [['optimize', model, '--max-drop', 'lots'], /--max-drop lots: write a number/],

@@ -73,7 +73,12 @@ const repeatable = (open: () => AsyncIterable<Feeds>): AsyncIterable<Feeds> => (
 function revive(options: RecipeStep['options']): RecipeStep['options'] {
   const pattern = (text: unknown): NodePattern => {
     const match = /^\/(.+)\/([a-z]*)$/.exec(String(text));
-    return match ? new RegExp(match[1] as string, match[2]) : String(text);
+    if (!match) return String(text);
+    try {
+      return new RegExp(match[1] as string, match[2]);
+    } catch (cause) {
+      throw new PareError('bad-option', `${text} is no regular expression: ${(cause as Error).message}.`, { cause });
+    }
   };
   const lists = ['include', 'exclude'].filter((key) => Array.isArray(options[key]));
   return { ...options, ...Object.fromEntries(lists.map((key) => [key, (options[key] as unknown[]).map(pattern)])) };

@@ -109,6 +109,8 @@ describe('bad usage', () => {
     [['simplify', model, '-o', 'x', '--fix-shape', 'image'], /--fix-shape image=1,3,224,224/],
     [['simplify', model, '-o', 'x', '--fix-shape', 'img=1,3,16,16'], /no input "img"; its inputs are "image"/],
     [['simplify', model, '-o', 'x', '--fix-dim', 'n=1'], /no input has a dimension named "n"/i],
+    [['inspect', model, '--fix-dim', 'n=1'], /no input has a dimension named "n"/i],
+    [['inspect', model, '--fix-shape', 'image=1,4,16,16'], /image/],
     [['simplify', model, '-o', 'x', '--skip', 'nothing'], /no such pass/],
     [['quantize', model, '-o', 'x', '--to', 'int3'], /--to int3: choose one of fp16/],
     [['quantize', model, '-o', 'x', '--to', 'int8'], /give some with --data/],

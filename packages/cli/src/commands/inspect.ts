@@ -6,6 +6,7 @@ import {
   type TargetSupport,
   targetSupport,
 } from '@pare/optimize';
+import { fixShapes } from '@pare/transforms';
 import { visible } from '@pare/verify';
 import { EXIT } from '../command.js';
 import { bytes, columns, count } from '../format.js';
@@ -50,6 +51,8 @@ export const inspect: Register = (program, run) => {
     run(async ({ terminal, progress, signal, engine }) => {
       const { fixShapes: inputShapes, fixDims: dims } = Job.of(flags);
       const { model, summary } = await openModel(file, signal);
+      // On a copy: for its complaints about names and lengths that the model does not have.
+      await fixShapes({ fixShapes: inputShapes, fixDims: dims }).apply(model.clone(), {});
       const report: InspectReport = {
         schema: 'pare-inspect/1.0',
         file,

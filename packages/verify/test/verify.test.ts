@@ -393,8 +393,11 @@ describe('a real model', () => {
     const variant = named(result, 'bytes');
     expect(variant.numerics?.outputs[0]).toMatchObject({ identical: true, nonFiniteVariant: 0 });
     expect(variant.numerics?.layers).toBeNull();
-    expect(variant.performance?.speedup?.ratio).toBeGreaterThan(0.5);
-    expect(variant.performance?.speedup?.ratio).toBeLessThan(2);
+    // How fast it was is for benchmarks: a test machine may be busy.
+    const { ratio = 0, interval } = variant.performance?.speedup ?? {};
+    expect(ratio).toBeGreaterThan(0);
+    expect(interval?.low).toBeLessThanOrEqual(ratio);
+    expect(interval?.high).toBeGreaterThanOrEqual(ratio);
   });
 });
 

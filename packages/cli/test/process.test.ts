@@ -58,7 +58,7 @@ describe('Ctrl-C', () => {
     expect(err).not.toMatch(/error|bug|\n\s+at /);
     expect(left).toEqual([]);
     // A second on a quiet machine; tests share theirs.
-    expect(took).toBeLessThan(2500);
+    expect(took).toBeLessThan(10_000);
   });
 
   it('ends simplify and leaves the file that was there', async () => {

@@ -108,5 +108,5 @@ it('refuses at once what cannot be measured of a target', async () => {
     new PareError('bad-option', 'web-wasm is measured on one thread, not on 2: leave threads out.'),
   );
   await expect(run('web-webgpu', { gates: { maxP95Ms: 10 } })).rejects.toMatchObject({ code: 'bad-option' });
-  expect(Date.now() - started).toBeLessThan(1000);
+  expect(Date.now() - started).toBeLessThan(10_000);
 });

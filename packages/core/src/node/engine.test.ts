@@ -124,7 +124,7 @@ describe.each([
     const closing = own.close();
     await expect(queued).rejects.toMatchObject({ code: 'aborted' });
     await closing;
-    expect(Date.now() - start).toBeLessThan(5000);
+    expect(Date.now() - start).toBeLessThan(10_000);
   });
 });
 
@@ -172,7 +172,7 @@ describe('wasmEngine', () => {
     const start = Date.now();
     await session.close();
     await ended;
-    expect(Date.now() - start).toBeLessThan(2000);
+    expect(Date.now() - start).toBeLessThan(10_000);
     await own.close();
   });
 

@@ -105,7 +105,23 @@ const SECTIONS = {
       ]),
     ),
   ],
-  'web-wasm': ({ results }) => ['Variants in WebAssembly', webIntro, webTable(results)],
+  'web-wasm': ({ results, engines }) => [
+    'Number formats in WebAssembly',
+    `\`benchmarks/web-wasm.mjs\`: the same variants on ${engines.wasm} and on ${engines.native}, one thread each, all of a model in interleaved rounds. Times relative to fp32 of the same engine, below 1 is faster; seeded weights.`,
+    table(
+      ['model', 'variant', 'size', 'in WebAssembly', '95% interval', 'native'],
+      results.flatMap(({ case: model, variants }) =>
+        variants.map(({ variant, megabytes, wasm, native }) => [
+          model,
+          variant,
+          `${megabytes} MB`,
+          wasm.costInterval ? times(wasm.cost) : `${wasm.p50Ms} ms`,
+          wasm.costInterval ? `${num(wasm.costInterval[0])} to ${num(wasm.costInterval[1])}` : '–',
+          wasm.costInterval ? times(native.cost) : `${native.p50Ms} ms`,
+        ]),
+      ),
+    ),
+  ],
   kernels: ({ results, values }) => [
     'Kernels',
     `\`benchmarks/kernels.mjs\`: ${num(values / 1e6)} million values, WebAssembly SIMD against the same in plain TypeScript, which is the tests' oracle.`,

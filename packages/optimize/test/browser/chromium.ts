@@ -88,7 +88,11 @@ export async function runInChromium(
     await gone;
     server.closeAllConnections();
     server.close();
-    rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    try {
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+    } catch {
+      // A helper process of the browser may still be writing; what it leaves is in the temporary folder, and no failure.
+    }
   }
 }
 

@@ -76,7 +76,7 @@ class Decoder {
   readonly root: AnyMessage;
   private frame: Frame | undefined;
   private weight = 0;
-  private readonly memo: Memo;
+  private readonly memo = new Memo();
 
   /** The window: `window[0]` is byte `base` of the source, `at` the next byte to parse. */
   private window: Uint8Array;
@@ -93,7 +93,6 @@ class Decoder {
     private readonly source: ByteSource,
   ) {
     this.root = emptyMessage(table);
-    this.memo = new Memo(source.size);
     this.frame = frameOf(this.root, table, undefined, undefined, 0, source.size, 0, false);
     this.window = source.bytes ?? this.buffer;
     this.view = viewOf(this.window);

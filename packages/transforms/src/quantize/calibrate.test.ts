@@ -10,7 +10,7 @@ import {
 import { nodeEngine } from '@pare/core/node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { calibrate } from './calibrate.js';
-import { withOutputs } from './calibration-graph.js';
+import { observing } from './calibration-graph.js';
 import { Calibration } from './calibration-result.js';
 
 const engine = nodeEngine();
@@ -43,7 +43,7 @@ async function everything(
   names: readonly string[],
   samples: readonly Feeds[],
 ): Promise<Map<string, HostTensor[]>> {
-  const session = await engine.open(withOutputs(model, names), { optimization: 'disabled' });
+  const session = await engine.open(observing(model, names, []), { optimization: 'disabled' });
   const seen = new Map(names.map((name) => [name, [] as HostTensor[]]));
   for (const feeds of samples) {
     const outputs = await session.run(feeds, names);

@@ -21,12 +21,19 @@ export function reductionsOf({ nonNegative }: Observation): readonly ('ReduceMax
 }
 
 /**
- * A copy of `model` that also reduces activations inside the graph, so that they never leave the runtime: one float32 output
- * `OBSERVED` with the numbers of each observation in turn. The mean is there for NaN too, over which ONNX Runtime's ReduceMin
- * and ReduceMax pass.
+ * A copy of `model` that gives the activations `tensors` and, reduced inside the graph, so that they never leave the runtime, those
+ * of `observations`: one float32 output `OBSERVED` with the numbers of each in turn. The mean is among them for NaN too, over
+ * which ONNX Runtime's ReduceMin and ReduceMax pass. Outputs of the original go: what only they need is not computed.
  */
-export function withReductions(model: Model, observations: readonly Observation[]): Model {
+export function observing(model: Model, tensors: readonly string[], observations: readonly Observation[]): Model {
   const copy = model.clone();
+  while (copy.graph.outputs.length > 0) copy.graph.removeOutput(0);
+  for (const name of tensors) {
+    const value = copy.graph.value(name) as Value;
+    value.type ??= tensorType('float32');
+    copy.graph.addOutput(value);
+  }
+  if (observations.length === 0) return copy;
   const reducer = new Reducer(copy);
   // ONNX Runtime runs first what comes last: written from the last activation to the first, each is reduced as soon as it is
   // there, and not all of them wait for the end of the network in memory.
@@ -38,17 +45,6 @@ export function withReductions(model: Model, observations: readonly Observation[
   const width = (o: Observation): number => (o.channels?.count ?? 1) * reductionsOf(o).length;
   all.type = tensorType('float32', [observations.reduce((sum, o) => sum + width(o), 0)]);
   copy.graph.addOutput(all);
-  return copy;
-}
-
-/** A copy of `model` with `tensors` among its outputs. */
-export function withOutputs(model: Model, tensors: readonly string[]): Model {
-  const copy = model.clone();
-  for (const name of tensors) {
-    const value = copy.graph.value(name) as Value;
-    value.type ??= tensorType('float32');
-    if (!value.isGraphOutput) copy.graph.addOutput(value);
-  }
   return copy;
 }
 

@@ -1,6 +1,6 @@
 import { type HostTensor, type Model, PareError } from '@pare/core';
 import { kernels } from '../kernels/index.js';
-import { OBSERVED, type Observation, reductionsOf, withOutputs, withReductions } from './calibration-graph.js';
+import { OBSERVED, type Observation, observing, reductionsOf } from './calibration-graph.js';
 import type { Calibration } from './calibration-result.js';
 
 /** How one pass over the data is made and read. */
@@ -13,7 +13,7 @@ export interface Pass {
 /** Ranges only: everything is reduced inside the graph. */
 export function reductionPass(observations: readonly Observation[], calibration: Calibration): Pass {
   return {
-    model: (model) => withReductions(model, observations),
+    model: (model) => observing(model, [], observations),
     fetches: [OBSERVED],
     consume: (outputs) => {
       for (const [{ tensor }, sample] of reductions(outputs, observations)) {
@@ -30,10 +30,7 @@ export function histogramPass(observations: readonly Observation[], calibration:
   const perChannel = observations.filter(({ channels }) => channels);
   const k = kernels();
   return {
-    model: (model) => {
-      const observed = withOutputs(model, names);
-      return perChannel.length > 0 ? withReductions(observed, perChannel) : observed;
-    },
+    model: (model) => observing(model, names, perChannel),
     fetches: perChannel.length > 0 ? [...names, OBSERVED] : names,
     consume: (outputs) => {
       for (const name of names) {

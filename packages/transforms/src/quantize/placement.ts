@@ -85,6 +85,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
 };
 
+/** Operators with weights for which there is none. */
+const WITHOUT_KERNEL: ReadonlySet<string> = new Set(['ConvTranspose', 'LSTM', 'GRU', 'RNN', 'Einsum', 'Attention']);
+
 /**
  * Decides which nodes of the main graph compute in integers: every Conv, Gemm and MatMul that `selection` leaves in, and what
  * lies between them where that costs nothing. Changes nothing. Nodes inside subgraphs stay in float, because their
@@ -119,6 +122,9 @@ function findCandidates(graph: Graph, options: PlacementOptions): { nodes: Candi
   const refusals: string[] = [];
   for (const node of graph.nodes()) {
     const rule = node.domain === '' ? RULES[node.opType] : undefined;
+    if (WITHOUT_KERNEL.has(node.opType) && node.domain === '' && selected(node)) {
+      refusals.push(`${node.label} stays in float: ONNX Runtime has no kernel for it with fixed integer scales.`);
+    }
     if (!rule || !(rule.kind === 'carry' ? kept(node) : selected(node))) continue;
     const refusal = rule.refuse?.(node, options);
     if (refusal) {
@@ -226,6 +232,7 @@ function shareAcrossConcat(nodes: readonly PlacedNode[], activations: Map<Value,
 // ---- what the integer kernels ask for ----
 
 function refuseConv(node: Node): string | undefined {
+  if (constantSource(node.inputs[0])) return 'its input is constant';
   const weight = constantSource(node.inputs[1]);
   return (
     refuseWeight(weight) ?? (weight?.transposed ? 'its weight is transposed' : refuseBias(node, weight?.tensor.dims[0]))
@@ -233,6 +240,7 @@ function refuseConv(node: Node): string | undefined {
 }
 
 function refuseGemm(node: Node): string | undefined {
+  if (constantSource(node.inputs[0])) return 'its input is constant';
   if (node.int('transA', 0) !== 0) return 'it transposes its activation';
   const weight = constantSource(node.inputs[1]);
   if (!weight) return refuseWeight(weight);

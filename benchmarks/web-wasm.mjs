@@ -2,8 +2,8 @@
 // the target web-wasm. A convolutional network and a transformer with seeded weights, every variant made by the recipes that
 // `pare optimize` uses; all variants of a model are timed in interleaved rounds, one thread, on the WebAssembly build of ONNX
 // Runtime in Node.js, and then on the native one. Random weights: this is about speed, not accuracy.
-//   node benchmarks/web-wasm.mjs [--budget 4000] [--only mobilenet] [--json benchmarks/results/web-wasm.json]
-import { writeFileSync } from 'node:fs';
+//   node benchmarks/web-wasm.mjs [--budget 3000] [--only mobilenet] [--json benchmarks/results/web-wasm.json]
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { GraphBuilder, serializeModel } from '@pare/core';
@@ -15,7 +15,7 @@ import { modelPath } from './models.mjs';
 
 const { values: args } = parseArgs({
   options: {
-    budget: { type: 'string', default: '4000' },
+    budget: { type: 'string', default: '3000' },
     only: { type: 'string', default: '' },
     json: { type: 'string' },
   },
@@ -86,10 +86,16 @@ function rows(count, seed) {
 const native = nodeEngine();
 const wasm = wasmEngine();
 const result = {
-  host: { cpu: os.cpus()[0].model, flags: (await detectCpu()).flags, node: process.version, load: os.loadavg()[0] },
+  host: {
+    cpu: os.cpus()[0].model,
+    cores: os.cpus().length,
+    node: process.version,
+    platform: process.platform,
+    flags: (await detectCpu()).flags,
+  },
   engines: { wasm: wasm.name, native: native.name },
   budgetMs: Number(args.budget),
-  cases: [],
+  results: [],
 };
 
 for (const { name, file, build, feeds } of CASES) {
@@ -139,7 +145,7 @@ for (const { name, file, build, feeds } of CASES) {
       await sessions[i].close();
     }
   }
-  result.cases.push({ case: name, variants: table, refused });
+  result.results.push({ case: name, load: round(os.loadavg()[0]), variants: table, refused });
   console.log(`\n${name}`);
   console.table(
     Object.fromEntries(
@@ -162,7 +168,12 @@ for (const { name, file, build, feeds } of CASES) {
 }
 await native.close();
 await wasm.close();
-if (args.json) writeFileSync(args.json, `${JSON.stringify(result, null, 2)}\n`);
+if (args.json) {
+  // Cases that were not measured now keep their earlier results.
+  const old = existsSync(args.json) ? JSON.parse(readFileSync(args.json, 'utf8')).results : [];
+  const all = CASES.map(({ name }) => [...result.results, ...old].find((r) => r.case === name));
+  writeFileSync(args.json, `${JSON.stringify({ ...result, results: all.filter(Boolean) }, null, 2)}\n`);
+}
 
 function round(value) {
   return Number(value.toPrecision(3));

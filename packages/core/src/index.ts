@@ -1,4 +1,5 @@
 export * from './builder.js';
+export type * from './dataset.js';
 export * from './dtype.js';
 export * from './engine.js';
 export * from './errors.js';
@@ -15,6 +16,7 @@ export * from './ir/tensor.js';
 export * from './ir/type.js';
 export * from './ir/value.js';
 export { type ByteSource, blobSource, memorySource } from './proto/source.js';
+export * from './random.js';
 export { type ParseOptions, parseModel } from './read.js';
 export * from './shape/dim.js';
 export * from './shape/infer.js';

@@ -1,3 +1,4 @@
+export { type Random, seededRandom, shuffle } from '@pare/core';
 export * from './data/csv.js';
 export * from './data/dataset.js';
 export * from './data/fit.js';
@@ -30,7 +31,6 @@ export * from './performance/latency.js';
 export * from './performance/measure.js';
 export * from './performance/rounds.js';
 export * from './performance/speedup.js';
-export * from './random.js';
 export { groupNotes } from './report/describe.js';
 export { renderMarkdown } from './report/markdown.js';
 export { renderReport } from './report/report.js';

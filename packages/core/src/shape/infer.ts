@@ -33,6 +33,8 @@ export interface Inference {
   valuesOf(value: Value): readonly Dim[] | undefined;
   /** Where declared types contradict what is inferred, one sentence each; the inferred type is the one that counts. */
   readonly problems: readonly string[];
+  /** Infers what `node` computes: for one that was added to the graph after the walk, once what it reads is known. */
+  extend(node: Node): void;
   /** Writes each inferred type into `Value.type` where it says more than what is declared there, or contradicts it. */
   annotate(): void;
 }
@@ -87,6 +89,10 @@ class Walk implements Inference {
     // Integers beyond 2^53 are not exact as numbers.
     const values = this.#lookup(value, this.#main)?.values;
     return values?.map((v) => (typeof v === 'number' && Math.abs(v) >= 2 ** 53 ? null : v));
+  }
+
+  extend(node: Node): void {
+    this.#node(node, this.#main);
   }
 
   annotate(): void {

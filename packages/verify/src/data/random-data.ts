@@ -1,5 +1,13 @@
-import { arrayType, elementCount, type HostTensor, type Model, PareError, type Port } from '@pare/core';
-import { type Random, seededRandom } from '../random.js';
+import {
+  arrayType,
+  elementCount,
+  type HostTensor,
+  type Model,
+  PareError,
+  type Port,
+  type Random,
+  seededRandom,
+} from '@pare/core';
 import type { Dataset, Sample } from './dataset.js';
 import { castTensor } from './tensor.js';
 

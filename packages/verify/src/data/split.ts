@@ -1,5 +1,4 @@
-import { PareError, throwIfAborted } from '@pare/core';
-import { seededRandom, shuffle } from '../random.js';
+import { PareError, seededRandom, shuffle, throwIfAborted } from '@pare/core';
 import { type Dataset, type Fingerprint, select } from './dataset.js';
 import { hashSample, sha256 } from './hash.js';
 

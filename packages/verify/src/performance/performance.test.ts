@@ -1,6 +1,5 @@
-import { type Feeds, type HostTensor, PareError, type Session } from '@pare/core';
+import { type Feeds, type HostTensor, PareError, type Session, seededRandom } from '@pare/core';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../random.js';
 import { decimate, summarizeLatencies } from './latency.js';
 import { measurePerformance, repeatBatch } from './measure.js';
 import { timeInterleaved } from './rounds.js';

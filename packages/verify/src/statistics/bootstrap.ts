@@ -1,5 +1,5 @@
+import { seededRandom } from '@pare/core';
 import type { Interval } from '../evidence.js';
-import { seededRandom } from '../random.js';
 import { normalCdf, normalQuantile } from './normal.js';
 import { LEVEL } from './proportion.js';
 import { quantileSorted } from './quantile.js';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { seededRandom } from '@pare/core';
 import { describe, expect, it } from 'vitest';
-import { seededRandom } from '../random.js';
 import { bcaInterval, bootstrap, bootstrapPValue, percentileInterval } from './bootstrap.js';
 import { normalCdf, normalQuantile } from './normal.js';
 import { mcnemarTest, pairedDifferenceInterval, wilsonInterval } from './proportion.js';

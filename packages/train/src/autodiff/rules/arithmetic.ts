@@ -1,0 +1,14 @@
+import type { Rule } from '../rule.js';
+
+/** Operators on two tensors that broadcast; the sweep sums each gradient to the shape of its input. */
+export const ARITHMETIC: Readonly<Record<string, Rule>> = {
+  Add: (op) => [() => op.g(), () => op.g()],
+  Sub: (op) => [() => op.g(), () => op.emit.neg(op.g())],
+  Mul: (op) => [() => op.emit.mul(op.g(), op.x(1)), () => op.emit.mul(op.g(), op.x(0))],
+  // d(a/b)/db = -y/b
+  Div: (op) => [
+    () => op.emit.div(op.g(), op.x(1)),
+    () => op.emit.neg(op.emit.div(op.emit.mul(op.g(), op.y()), op.x(1))),
+  ],
+  Sum: (op) => op.node.inputs.map(() => () => op.g()),
+};

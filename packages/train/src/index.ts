@@ -1,1 +1,2 @@
 export * from './autodiff/index.js';
+export * from './loss/index.js';

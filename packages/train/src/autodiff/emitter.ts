@@ -1,6 +1,7 @@
 import {
   type AttributeLike,
   type DType,
+  dtypeInfo,
   type Graph,
   type Inference,
   type Node,
@@ -204,8 +205,8 @@ export class Emitter {
     return parts.length === 1 ? (parts[0] as Value) : this.op('Concat', parts, { axis });
   }
 
-  cast(a: Value, to: 'float32' | 'float64' | 'int64' | 'bool'): Value {
-    return this.dtype(a) === to ? a : this.op('Cast', [a], { to: { float32: 1, float64: 11, int64: 7, bool: 9 }[to] });
+  cast(a: Value, to: DType): Value {
+    return this.dtype(a) === to ? a : this.op('Cast', [a], { to: dtypeInfo(to).code });
   }
 
   /** `a` summed to `dims`, from which it was broadcast. */

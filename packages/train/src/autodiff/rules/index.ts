@@ -1,11 +1,29 @@
 import type { Node } from '@pare/core';
 import type { Rule } from '../rule.js';
+import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
+import { ELEMENTWISE } from './elementwise.js';
+import { INDEXING } from './indexing.js';
 import { MATMUL } from './matmul.js';
 import { REDUCTION } from './reduction.js';
+import { SELECTION } from './selection.js';
+import { SHAPE } from './shape.js';
+import { SLICE } from './slice.js';
+import { SOFTMAX } from './softmax.js';
 
 /** The gradient rules of the default operator set, by operator. */
-const RULES: Readonly<Record<string, Rule>> = { ...ARITHMETIC, ...MATMUL, ...REDUCTION };
+const RULES: Readonly<Record<string, Rule>> = {
+  ...ACTIVATION,
+  ...ARITHMETIC,
+  ...ELEMENTWISE,
+  ...INDEXING,
+  ...MATMUL,
+  ...REDUCTION,
+  ...SELECTION,
+  ...SHAPE,
+  ...SLICE,
+  ...SOFTMAX,
+};
 
 /** Operators whose outputs do not change, or jump, when an input changes a little: nothing flows through them. */
 export const NO_GRADIENT: ReadonlySet<string> = new Set([

@@ -5,6 +5,7 @@ import { ARITHMETIC } from './arithmetic.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { INDEXING } from './indexing.js';
 import { MATMUL } from './matmul.js';
+import { POOLING } from './pooling.js';
 import { REDUCTION } from './reduction.js';
 import { SELECTION } from './selection.js';
 import { SHAPE } from './shape.js';
@@ -18,6 +19,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...ELEMENTWISE,
   ...INDEXING,
   ...MATMUL,
+  ...POOLING,
   ...REDUCTION,
   ...SELECTION,
   ...SHAPE,

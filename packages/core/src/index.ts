@@ -1,5 +1,8 @@
 export * from './builder.js';
-export type * from './dataset.js';
+export * from './data/dataset.js';
+export * from './data/fit.js';
+export * from './data/stratify.js';
+export * from './data/tensor.js';
 export * from './dtype.js';
 export * from './engine.js';
 export * from './errors.js';

@@ -1,6 +1,16 @@
-import { type Feeds, PareError, type Session, throwIfAborted } from '@pare/core';
-import type { Dataset } from './data/dataset.js';
-import { type Batch, batches, type Fit, fitData, refitBatch, splitOutputs } from './data/fit.js';
+import type { Dataset } from '@pare/core';
+import {
+  type Batch,
+  batches,
+  type Feeds,
+  type Fit,
+  fitData,
+  PareError,
+  refitBatch,
+  type Session,
+  splitOutputs,
+  throwIfAborted,
+} from '@pare/core';
 import { classOf } from './metrics/classification.js';
 import type { Metric, Outputs } from './metrics/metric.js';
 import { defaultMetric } from './metrics/named.js';

@@ -1,7 +1,24 @@
-export { type Random, seededRandom, shuffle } from '@pare/core';
+export {
+  type Batch,
+  batches,
+  type Dataset,
+  datasetOf,
+  type Fingerprint,
+  type Fit,
+  fitData,
+  float16ToNumber,
+  mapDataset,
+  numberToFloat16,
+  type Random,
+  refitBatch,
+  type Sample,
+  seededRandom,
+  select,
+  shuffle,
+  splitOutputs,
+  toNumbers,
+} from '@pare/core';
 export * from './data/csv.js';
-export * from './data/dataset.js';
-export * from './data/fit.js';
 export * from './data/hash.js';
 export * from './data/jsonl.js';
 export { encodeNpy, parseNpy } from './data/npy.js';
@@ -9,7 +26,6 @@ export { arraysDataset, encodeNpz, npyDataset, npzDataset } from './data/npz.js'
 export * from './data/preprocessing.js';
 export * from './data/random-data.js';
 export * from './data/split.js';
-export { float16ToNumber, numberToFloat16, toNumbers } from './data/tensor.js';
 export * from './evidence.js';
 export * from './metrics/classification.js';
 export * from './metrics/detection.js';

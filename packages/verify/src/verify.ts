@@ -1,3 +1,4 @@
+import type { Dataset } from '@pare/core';
 import {
   type Engine,
   type Feeds,
@@ -8,7 +9,6 @@ import {
   throwIfAborted,
 } from '@pare/core';
 import { accuracyOf } from './accuracy.js';
-import type { Dataset } from './data/dataset.js';
 import { indexLimits, randomDataset } from './data/random-data.js';
 import { type Evaluation, evaluate, probeFeeds, probeSqnrDb, Subject } from './evaluate.js';
 import type {

@@ -1,5 +1,5 @@
+import type { Sample } from '@pare/core';
 import { dtypeInfo, type HostTensor, type TypedArray } from '@pare/core';
-import type { Sample } from './dataset.js';
 
 const encoder = new TextEncoder();
 

@@ -1,5 +1,4 @@
-import { type HostTensor, PareError } from '@pare/core';
-import { type Dataset, datasetOf, type Sample } from './dataset.js';
+import { type Dataset, datasetOf, type HostTensor, PareError, type Sample } from '@pare/core';
 
 /**
  * A dataset from JSON lines: one object a line, one key a model input with a number or a nested array of numbers (or texts) as

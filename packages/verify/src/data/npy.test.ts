@@ -2,11 +2,10 @@ import { readFileSync } from 'node:fs';
 
 fc.configureGlobal({ seed: 20 });
 
-import { type DType, type HostTensor, PareError, type TypedArray } from '@pare/core';
+import { type DType, float16ToNumber, type HostTensor, PareError, type TypedArray } from '@pare/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeNpy, parseNpy } from './npy.js';
-import { float16ToNumber } from './tensor.js';
 
 /** Arrays as NumPy writes them: test/fixtures/generate.py. */
 const golden = JSON.parse(readFileSync(new URL('../../test/fixtures/numpy.json', import.meta.url), 'utf8')) as {

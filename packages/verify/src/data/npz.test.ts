@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 
 fc.configureGlobal({ seed: 20 });
 
+import type { Sample } from '@pare/core';
 import { type HostTensor, memorySource, PareError } from '@pare/core';
 import fc from 'fast-check';
 import { zipSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
-import type { Sample } from './dataset.js';
 import { encodeNpy } from './npy.js';
 import { arraysDataset, encodeNpz, npyDataset, npzDataset } from './npz.js';
 import { crc32, readZipEntries, readZipEntry } from './zip.js';

@@ -1,8 +1,7 @@
-import { type ByteSource, elementCount, type HostTensor, PareError } from '@pare/core';
+import type { Dataset, Sample } from '@pare/core';
+import { type ByteSource, elementCount, type HostTensor, PareError, sliceTensor } from '@pare/core';
 import { zipSync } from 'fflate';
-import type { Dataset, Sample } from './dataset.js';
 import { decodeNpyElements, encodeNpy, type NpyHeader, npyDataLength, parseNpyHeader } from './npy.js';
-import { slice } from './tensor.js';
 import { readZipEntries, readZipEntry, type ZipEntry, zipEntryOffset } from './zip.js';
 
 /** Array names that hold the labels, the first that is there. */
@@ -43,7 +42,7 @@ export function arraysDataset(arrays: Readonly<Record<string, HostTensor>>, name
     Object.entries(arrays).map(([key, tensor]) => ({
       name: key,
       header: { dims: tensor.dims } as NpyHeader,
-      at: async (i) => slice(tensor, i),
+      at: async (i) => sliceTensor(tensor, i),
     })),
   );
 }
@@ -147,7 +146,7 @@ async function column(
       header,
       at: async (i) => {
         whole ??= load();
-        return slice(await whole, i);
+        return sliceTensor(await whole, i);
       },
     };
   }

@@ -1,5 +1,7 @@
+import type { Dataset, Sample } from '@pare/core';
 import {
   arrayType,
+  castTensor,
   elementCount,
   type HostTensor,
   type Model,
@@ -8,8 +10,6 @@ import {
   type Random,
   seededRandom,
 } from '@pare/core';
-import type { Dataset, Sample } from './dataset.js';
-import { castTensor } from './tensor.js';
 
 export interface RandomDataOptions {
   /** Default 32. */

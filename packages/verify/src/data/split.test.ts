@@ -1,7 +1,15 @@
-import { type HostTensor, memorySource, type Port } from '@pare/core';
+import {
+  type Dataset,
+  datasetOf,
+  type HostTensor,
+  mapDataset,
+  memorySource,
+  type Port,
+  type Sample,
+  select,
+} from '@pare/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Dataset, datasetOf, mapDataset, type Sample, select } from './dataset.js';
 import { encodeNpz, npzDataset } from './npz.js';
 import { randomDataset } from './random-data.js';
 import { indexData, refuseOverlap, splitData } from './split.js';

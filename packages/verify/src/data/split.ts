@@ -1,5 +1,4 @@
-import { PareError, seededRandom, shuffle, throwIfAborted } from '@pare/core';
-import { type Dataset, type Fingerprint, select } from './dataset.js';
+import { type Dataset, type Fingerprint, PareError, seededRandom, select, stratify, throwIfAborted } from '@pare/core';
 import { hashSample, sha256 } from './hash.js';
 
 /** What one pass over a dataset tells without a model. */
@@ -114,21 +113,9 @@ export function splitData(dataset: Dataset, index: DataIndex, options: SplitOpti
   };
 }
 
-/** `indices` shuffled, then dealt so that every prefix holds the labels in their shares (largest deficit first). */
 function stratified(indices: readonly number[], index: DataIndex, seed: number): number[] {
-  const random = seededRandom(seed);
-  const shuffled = shuffle([...indices], random);
-  if (index.classes === null || index.classes < 2) return shuffled;
-  const groups = new Map<unknown, number[]>();
-  for (const i of shuffled) {
-    const label = index.samples[i]?.label;
-    const group = groups.get(label);
-    if (group) group.push(i);
-    else groups.set(label, [i]);
-  }
-  // The k-th of g members stands at (k + 1/2) / g of the way: sorting by that interleaves the groups evenly.
-  const placed = [...groups.values()].flatMap((group) => group.map((i, k) => ({ i, at: (k + 0.5) / group.length })));
-  return placed.sort((a, b) => a.at - b.at).map((p) => p.i);
+  const labelOf = (index.classes ?? 0) < 2 ? undefined : (i: number) => index.samples[i]?.label;
+  return stratify(indices, labelOf, seededRandom(seed));
 }
 
 /**

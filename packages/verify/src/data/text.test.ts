@@ -2,10 +2,10 @@ import { PareError } from '@pare/core';
 
 fc.configureGlobal({ seed: 20 });
 
+import type { Sample } from '@pare/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseCsv } from './csv.js';
-import type { Sample } from './dataset.js';
 import { jsonlDataset, tensorOfJson } from './jsonl.js';
 
 describe('CSV', () => {

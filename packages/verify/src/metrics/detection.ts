@@ -1,5 +1,5 @@
-import type { Sample } from '../data/dataset.js';
-import { toNumbers } from '../data/tensor.js';
+import type { Sample } from '@pare/core';
+import { toNumbers } from '@pare/core';
 import { badLabel, defineMetric, type Metric, type Outputs, outputNamed } from './metric.js';
 
 /** Corners of a rectangle, in any unit that truth and answers share. */

@@ -1,5 +1,5 @@
+import type { Sample } from '@pare/core';
 import { type HostTensor, PareError } from '@pare/core';
-import type { Sample } from '../data/dataset.js';
 
 /** Outputs of a model for one sample, by name, without the batch axis. */
 export type Outputs = Readonly<Record<string, HostTensor>>;

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import type { HostTensor } from '@pare/core';
+import type { HostTensor, Sample } from '@pare/core';
 import { seededRandom } from '@pare/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Sample } from '../data/dataset.js';
 import { agreement, argmax, classTable, macroF1, top1, top5, topK } from './classification.js';
 import { type Detection, meanAveragePrecision, type TrueBox } from './detection.js';
 import { cosine, cosineOf, rankCorrelation, spearman } from './embedding.js';

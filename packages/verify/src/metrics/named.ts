@@ -1,5 +1,4 @@
-import { PareError } from '@pare/core';
-import { isNumeric, toNumbers } from '../data/tensor.js';
+import { isNumeric, PareError, toNumbers } from '@pare/core';
 import { isDistribution } from '../numerics/divergence.js';
 import { agreement, macroF1, top1, top5 } from './classification.js';
 import { meanAveragePrecision } from './detection.js';

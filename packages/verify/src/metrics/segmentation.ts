@@ -1,5 +1,4 @@
-import { type HostTensor, PareError } from '@pare/core';
-import { tensorText, toNumbers } from '../data/tensor.js';
+import { type HostTensor, PareError, tensorText, toNumbers } from '@pare/core';
 import { badLabel, defineMetric, type Metric, outputNamed } from './metric.js';
 
 export interface MeanIouOptions {

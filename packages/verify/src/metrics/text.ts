@@ -1,6 +1,5 @@
-import { type HostTensor, PareError } from '@pare/core';
-import type { Sample } from '../data/dataset.js';
-import { tensorText, toNumbers } from '../data/tensor.js';
+import type { Sample } from '@pare/core';
+import { type HostTensor, PareError, tensorText, toNumbers } from '@pare/core';
 import { argmax } from './classification.js';
 import { badLabel, defineMetric, type Metric, type Outputs, outputNamed, type Share } from './metric.js';
 

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
+import type { Dataset, Sample } from '@pare/core';
 import { type HostTensor, PareError } from '@pare/core';
 import { parseCsv } from '../data/csv.js';
-import type { Dataset, Sample } from '../data/dataset.js';
 import { sha256 } from '../data/hash.js';
 import type { Preprocessing } from '../data/preprocessing.js';
 import { imageToTensor } from './preprocess.js';

@@ -1,9 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { PareError } from '@pare/core';
+import { type Dataset, datasetOf, PareError, type Sample } from '@pare/core';
 import { FileSource } from '@pare/core/node';
-import { type Dataset, datasetOf, type Sample } from '../data/dataset.js';
 import { jsonlDataset } from '../data/jsonl.js';
 import { npyDataset, npzDataset } from '../data/npz.js';
 import { type Preprocessing, parsePreprocessing } from '../data/preprocessing.js';

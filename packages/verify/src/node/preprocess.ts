@@ -1,8 +1,6 @@
-import { type HostTensor, PareError } from '@pare/core';
+import { type Dataset, type HostTensor, mapDataset, PareError, type Sample, tensorText } from '@pare/core';
 import sharp, { type Sharp } from 'sharp';
-import { type Dataset, mapDataset, type Sample } from '../data/dataset.js';
 import { type Pixels, type Preprocessing, pixelsToTensor, resizedSize } from '../data/preprocessing.js';
-import { tensorText } from '../data/tensor.js';
 
 /** libvips filters by their common names. All but `nearest` average over what they shrink, as PIL's do. */
 const KERNELS = { nearest: 'nearest', bilinear: 'linear', bicubic: 'cubic', lanczos: 'lanczos3' } as const;

@@ -1,4 +1,4 @@
-import type { Numbers } from '../data/tensor.js';
+import type { Numbers } from '@pare/core';
 
 /**
  * KL(p || q) in nats of one row, where p and q are the softmax of `original` and `variant`. Rows that are a probability

@@ -1,5 +1,5 @@
 import type { HostTensor } from '@pare/core';
-import { type Numbers, toNumbers } from '../data/tensor.js';
+import { type Numbers, toNumbers } from '@pare/core';
 import type { ErrorSummary } from '../evidence.js';
 
 /**

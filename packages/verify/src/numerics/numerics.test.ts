@@ -1,8 +1,7 @@
 import type { HostTensor } from '@pare/core';
-import { seededRandom } from '@pare/core';
+import { castTensor, seededRandom } from '@pare/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { castTensor } from '../data/tensor.js';
 import { rowDivergence } from './divergence.js';
 import { ErrorSums } from './errors.js';
 import { OutputComparison } from './outputs.js';

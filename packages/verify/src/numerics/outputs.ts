@@ -1,5 +1,4 @@
-import { type HostTensor, PareError } from '@pare/core';
-import { isNumeric, type Numbers, tensorText, toNumbers } from '../data/tensor.js';
+import { type HostTensor, isNumeric, type Numbers, PareError, tensorText, toNumbers } from '@pare/core';
 import type { OutputNumerics } from '../evidence.js';
 import { argmax } from '../metrics/classification.js';
 import type { Outputs } from '../metrics/metric.js';

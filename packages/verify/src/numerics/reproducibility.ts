@@ -1,5 +1,5 @@
 import type { Feeds, HostTensor, Session, TypedArray } from '@pare/core';
-import { isNumeric, toNumbers } from '../data/tensor.js';
+import { isNumeric, toNumbers } from '@pare/core';
 import type { BitComparison, Reproducibility } from '../evidence.js';
 
 type RunOutputs = Readonly<Record<string, HostTensor>>;

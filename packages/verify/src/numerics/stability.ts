@@ -1,5 +1,15 @@
-import { arrayType, elementCount, type Feeds, type HostTensor, PareError, type Session } from '@pare/core';
-import { castTensor, countNonFinite, isNumeric, toNumbers } from '../data/tensor.js';
+import {
+  arrayType,
+  castTensor,
+  countNonFinite,
+  elementCount,
+  type Feeds,
+  type HostTensor,
+  isNumeric,
+  PareError,
+  type Session,
+  toNumbers,
+} from '@pare/core';
 import type { ExtremeInput } from '../evidence.js';
 
 /** Smallest and largest value of each input over the data. */

@@ -1,10 +1,18 @@
-import type { HostTensor } from '@pare/core';
+import type { HostTensor } from '../engine.js';
 
 fc.configureGlobal({ seed: 20 });
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { castTensor, countNonFinite, float16ToNumber, numberToFloat16, slice, stack, toNumbers } from './tensor.js';
+import {
+  castTensor,
+  countNonFinite,
+  float16ToNumber,
+  numberToFloat16,
+  sliceTensor,
+  stackTensors,
+  toNumbers,
+} from './tensor.js';
 
 describe('float16', () => {
   it('knows the marks of IEEE 754', () => {
@@ -83,11 +91,11 @@ it('stack and slice are inverse', () => {
     dims: [2, 2],
     data: Int16Array.of(i, i + 1, i + 2, i + 3),
   }));
-  const stacked = stack(rows);
+  const stacked = stackTensors(rows);
   expect(stacked.dims).toEqual([3, 2, 2]);
-  for (const [i, row] of rows.entries()) expect(slice(stacked, i)).toEqual(row);
+  for (const [i, row] of rows.entries()) expect(sliceTensor(stacked, i)).toEqual(row);
   const texts: HostTensor[] = ['a', 'b'].map((s) => ({ dtype: 'string', dims: [1], data: [s] }));
-  expect(slice(stack(texts), 1)).toEqual(texts[1]);
+  expect(sliceTensor(stackTensors(texts), 1)).toEqual(texts[1]);
 });
 
 it('counts what is not finite, in every float type', () => {

@@ -1,5 +1,6 @@
-import type { DType, HostTensor, Port } from '@pare/core';
 import { describe, expect, it } from 'vitest';
+import type { DType } from '../dtype.js';
+import type { HostTensor, Port } from '../engine.js';
 import { datasetOf, type Sample } from './dataset.js';
 import { type Batch, batches, fitData, refitBatch, splitOutputs } from './fit.js';
 

@@ -1,4 +1,7 @@
-import { arrayType, type DType, elementCount, type HostTensor, PareError, type TypedArray } from '@pare/core';
+import { arrayType, type DType, type TypedArray } from '../dtype.js';
+import type { HostTensor } from '../engine.js';
+import { PareError } from '../errors.js';
+import { elementCount } from '../ir/tensor.js';
 
 /** Value of the IEEE 754 binary16 number with bits `bits`. */
 export function float16ToNumber(bits: number): number {
@@ -117,7 +120,7 @@ function numberToBfloat16(value: number): number {
 }
 
 /** `tensors` of equal type and dims along a new first axis. */
-export function stack(tensors: readonly HostTensor[]): HostTensor {
+export function stackTensors(tensors: readonly HostTensor[]): HostTensor {
   const first = tensors[0] as HostTensor;
   const size = elementCount(first.dims);
   const dims = [tensors.length, ...first.dims];
@@ -131,7 +134,7 @@ export function stack(tensors: readonly HostTensor[]): HostTensor {
 }
 
 /** Slice `index` along the first axis, without it; shares memory. */
-export function slice(tensor: HostTensor, index: number): HostTensor {
+export function sliceTensor(tensor: HostTensor, index: number): HostTensor {
   const dims = tensor.dims.slice(1);
   const size = elementCount(dims);
   const data = tensor.data;

@@ -1,6 +1,9 @@
-import { arrayType, type DType, elementCount, type HostTensor, PareError, type Port } from '@pare/core';
+import { arrayType, type DType } from '../dtype.js';
+import type { HostTensor, Port } from '../engine.js';
+import { PareError } from '../errors.js';
+import { elementCount } from '../ir/tensor.js';
 import type { Dataset, Sample } from './dataset.js';
-import { castTensor, countNonFinite, slice, stack, tensorText } from './tensor.js';
+import { castTensor, countNonFinite, sliceTensor, stackTensors, tensorText } from './tensor.js';
 
 /** How samples go into a model. Made by `fitData` from the first sample, then the same for all. */
 export interface Fit {
@@ -131,7 +134,7 @@ function toBatch(
       (_, row) => pending[Math.min(row, pending.length - 1)]?.tensors[i] as HostTensor,
     );
     feeds[port.name] = compact(
-      fit.batched || rows[0]?.dims.length !== port.dims.length ? stack(rows) : (rows[0] as HostTensor),
+      fit.batched || rows[0]?.dims.length !== port.dims.length ? stackTensors(rows) : (rows[0] as HostTensor),
     );
   }
   return { feeds, samples: pending.map((p) => p.sample), start };
@@ -158,7 +161,7 @@ export function splitOutputs(
   return batch.samples.map((_, row) => {
     const single: Record<string, HostTensor> = {};
     for (const [name, tensor] of Object.entries(outputs)) {
-      if (tensor.dims[0] === count) single[name] = slice(tensor, row);
+      if (tensor.dims[0] === count) single[name] = sliceTensor(tensor, row);
       else if (count === 1) single[name] = tensor;
       else {
         throw new PareError(

@@ -1,0 +1,154 @@
+import type { Model, Node, Value } from '@pare/core';
+import { type NodeSelection, nodeSelector } from '../../quantize/select.js';
+import { analyzeChannels, type ChannelAnalysis } from './analyze.js';
+import type { Place, Role } from './channel-op.js';
+import { applyCut } from './cut.js';
+
+/** Where the units of a group lie in one constant, as one node reads it. */
+export interface ChannelMember {
+  /** The constant. */
+  readonly value: Value;
+  readonly node: Node;
+  /** Which input of the node it is. */
+  readonly input: number;
+  readonly axis: number;
+  readonly role: Role;
+  /** By unit: the places along the axis. */
+  readonly indices: readonly (readonly number[])[];
+}
+
+/** Channels that are in the same places of the same layers, and can be removed independently of each other. */
+export interface ChannelGroup {
+  /** The layer that computes them, for messages. */
+  readonly name: string;
+  /** How many units the group has. A unit is what goes together: in a plain layer one output channel. */
+  readonly size: number;
+  readonly members: readonly ChannelMember[];
+  /** The same for groups of the same make-up (the operators they go through), whatever their sizes. */
+  readonly kind: string;
+  /** Whether a unit whose weights are all zero can go without any effect. Not so where an average is taken over the channels. */
+  readonly isExact: boolean;
+  /** Elements of constants that go with one unit, while all others stay. */
+  readonly parametersPerUnit: number;
+}
+
+/** The channels of a model that can be removed. */
+export interface ChannelGroups {
+  readonly groups: readonly ChannelGroup[];
+  /** Why layers keep their channels, one sentence each. */
+  readonly refusals: readonly string[];
+}
+
+/** Units to remove, by group: `removal[3]` lists those of group 3. */
+export type Removal = readonly (readonly number[])[];
+
+/** A group with its units as the analysis numbers them. */
+interface NumberedGroup extends ChannelGroup {
+  readonly units: readonly number[];
+}
+
+/**
+ * The channels of `model` that can be removed, and which only together (Fang et al., "DepGraph: Towards Any Structural Pruning",
+ * 2023, for the idea): found by following every channel through the graph, from the constants that it is an index of to the
+ * inputs and outputs of the model, whose channels stay. Operators without a rule keep what they touch. `selection` leaves
+ * layers as they are.
+ */
+export function channelGroups(model: Model, selection: NodeSelection = {}): ChannelGroups {
+  const analysis = analyze(model, selection);
+  return { groups: numberedGroups(analysis), refusals: refusals(analysis) };
+}
+
+/**
+ * Removes units of the groups that `channelGroups(model, selection)` gives for this model or the one that it is a clone of.
+ * Constants become shorter, attributes and constants of shape follow; the inputs and outputs of the model stay as they are.
+ * @throws PareError `unsupported` when the result would not be a valid model.
+ */
+export function removeChannels(model: Model, removal: Removal, selection: NodeSelection = {}): void {
+  const analysis = analyze(model, selection);
+  const removed = new Set<number>();
+  for (const [i, group] of numberedGroups(analysis).entries()) {
+    for (const unit of removal[i] ?? []) removed.add(group.units[unit] as number);
+  }
+  applyCut(model, analysis, removed);
+}
+
+function analyze(model: Model, selection: NodeSelection): ChannelAnalysis {
+  const selected = nodeSelector(selection);
+  return analyzeChannels(model, (node) => !selected(node));
+}
+
+function numberedGroups({ places, space }: ChannelAnalysis): NumberedGroup[] {
+  const occurrences = new Map<number, Map<Place, number[]>>();
+  for (const place of places) {
+    for (const [i, channel] of place.channels.entries()) {
+      for (const unit of space.units(channel)) {
+        const where = occurrences.get(unit) ?? new Map<Place, number[]>();
+        occurrences.set(unit, where);
+        where.set(place, [...(where.get(place) ?? []), i]);
+      }
+    }
+  }
+  const number = new Map(places.map((place, i) => [place, i]));
+  const bySignature = new Map<string, number[]>();
+  for (const [unit, where] of occurrences) {
+    const signature = `${[...where].map(([place, at]) => `${number.get(place)}:${at.length}`)}|${space.isInexact(unit)}`;
+    bySignature.set(signature, [...(bySignature.get(signature) ?? []), unit]);
+  }
+  const groups: NumberedGroup[] = [];
+  for (const units of bySignature.values()) {
+    if (units.length < 2) continue;
+    const first = occurrences.get(units[0] as number) as Map<Place, number[]>;
+    const members = [...first.keys()].map((place): ChannelMember => {
+      const { value, node, input, axis, role } = place;
+      const indices = units.map((unit) => occurrences.get(unit)?.get(place) ?? []);
+      return { value, node, input, axis, role, indices };
+    });
+    groups.push({
+      name: nameOf([...first.keys()]),
+      size: units.length,
+      members,
+      kind: kindOf(first),
+      isExact: !space.isInexact(units[0] as number),
+      parametersPerUnit: parametersOf(first),
+      units,
+    });
+  }
+  return groups;
+}
+
+function nameOf(places: readonly Place[]): string {
+  const { node } = places.find((place) => place.role === 'output') ?? (places[0] as Place);
+  return node.label;
+}
+
+/** Isomorphic groups go through the same operators at the same inputs (Fang et al., "Isomorphic Pruning", 2024). */
+function kindOf(places: ReadonlyMap<Place, readonly number[]>): string {
+  const counts = new Map<string, number>();
+  for (const { node, input, axis, role } of places.keys()) {
+    const key = `${node.opType}.${input}[${axis}]${role === 'output' ? '>' : ''}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([key, n]) => (n > 1 ? `${n}*${key}` : key))
+    .sort()
+    .join(' ');
+}
+
+function parametersOf(places: ReadonlyMap<Place, readonly number[]>): number {
+  const counted = new Map<string, number>();
+  for (const [{ value, axis, tensor }, at] of places) {
+    counted.set(`${value.name}:${axis}`, (tensor.size / (tensor.dims[axis] as number)) * at.length);
+  }
+  return [...counted.values()].reduce((a, b) => a + b, 0);
+}
+
+/** One sentence for each layer whose output channels stay. */
+function refusals({ places, space }: ChannelAnalysis): string[] {
+  const sentences = new Set<string>();
+  for (const { node, role, channels } of places) {
+    if (role !== 'output') continue;
+    const reason = channels.reduce<string | undefined>((found, channel) => found ?? space.reason(channel), undefined);
+    if (reason) sentences.add(`The channels of ${node.label} stay: ${reason}.`);
+  }
+  return [...sentences];
+}

@@ -1,0 +1,26 @@
+import type { Node } from '@pare/core';
+import type { ChannelRule } from '../channel-op.js';
+import { convolution } from './conv.js';
+import { elementwise } from './elementwise.js';
+import { normalization } from './normalization.js';
+import { pooling } from './pooling.js';
+import { products } from './product.js';
+import { reshaping } from './reshape.js';
+import { selection } from './selection.js';
+
+const RULES = new Map(
+  Object.entries({
+    ...elementwise,
+    ...convolution,
+    ...products,
+    ...normalization,
+    ...pooling,
+    ...reshaping,
+    ...selection,
+  }),
+);
+
+/** The rule for the operator of `node`, if there is one. */
+export function channelRule(node: Node): ChannelRule | undefined {
+  return RULES.get(node.domain && node.domain !== 'ai.onnx' ? `${node.domain}.${node.opType}` : node.opType);
+}

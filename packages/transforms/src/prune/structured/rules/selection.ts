@@ -1,0 +1,3 @@
+import type { ChannelRules } from '../channel-op.js';
+
+export const selection: ChannelRules = {};

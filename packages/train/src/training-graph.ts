@@ -24,6 +24,8 @@ export interface TrainingGraphOptions {
   readonly parameters: readonly string[];
   /** Train BatchNormalization with the statistics of the batch (`batch`, default), or keep the running ones (`frozen`). */
   readonly batchNorm?: 'batch' | 'frozen' | undefined;
+  /** The gradients are those of the loss times this: the share of a part in the batch. Default 1. */
+  readonly scale?: number | undefined;
 }
 
 /** A tensor that is trained. */
@@ -128,6 +130,7 @@ export async function trainingGraph(model: Model, options: TrainingGraphOptions)
     emit,
     named,
     parameters.map(({ name }) => graph.value(name) as Value),
+    options.scale,
   );
   removeDead(graph);
   return {

@@ -50,10 +50,10 @@ export async function gradient(model: Model, options: GradientOptions): Promise<
 }
 
 /**
- * Appends dL/dv to the graph of `emit` for each `v` of `wanted` as outputs `d/<name>`; initializers among them become inputs.
+ * Appends `scale` times dL/dv to the graph of `emit` for each `v` of `wanted` as outputs `d/<name>`; initializers among them become inputs.
  * @throws PareError `bad-option` when `loss` does not depend on one; `unsupported` for an operator without a rule.
  */
-export function addGradients(emit: Emitter, loss: Value, wanted: readonly Value[]): void {
+export function addGradients(emit: Emitter, loss: Value, wanted: readonly Value[], scale = 1): void {
   const { graph } = emit;
   for (const value of wanted) {
     if (!value.initializer) continue;
@@ -61,7 +61,7 @@ export function addGradients(emit: Emitter, loss: Value, wanted: readonly Value[
     graph.setInitializer(value, undefined);
     if (!value.isGraphInput) graph.addInput(value.name, { kind: 'tensor', dtype, shape: dims });
   }
-  const seed = new Map([[loss, emit.fill(emit.shape(loss), 1, loss)]]);
+  const seed = new Map([[loss, emit.fill(emit.shape(loss), scale, loss)]]);
   const gradients = sweep([...graph.nodes()], emit, seed, new Set(wanted));
   for (const value of wanted) {
     const result = gradients.get(value);

@@ -4,6 +4,7 @@ export * from './float16/float16.js';
 export { measureRanges, type TensorRange } from './float16/measure.js';
 export * from './fuse/index.js';
 export * from './kernels/index.js';
+export * from './prune/index.js';
 export * from './quantize/calibrate.js';
 export * from './quantize/calibration/index.js';
 export type { CalibrationKey } from './quantize/calibration-key.js';

@@ -1,0 +1,86 @@
+import { PareError } from '@pare/core';
+import { kernels } from '../kernels/index.js';
+import type { Layer } from './layers.js';
+
+/** How much each weight of a layer matters: float32, not negative, in the order of the tensor; 0 for weights that are 0 alone. */
+export type Scorer = (layer: Layer) => Promise<Float32Array>;
+
+/** Below the score of every weight that is not 0, so that what was pruned before goes first. */
+const LEAST = 2 ** -149;
+
+/**
+ * A scorer of |w| times `factor(layer)`, a number for each element; undefined: 1.
+ * @throws PareError (the scorer) `bad-model` for a weight that is not finite, `bad-data` for a score that is NaN.
+ */
+export function scorer(factor: (layer: Layer) => ((element: number) => number) | undefined): Scorer {
+  return async (layer) => {
+    const scores = await readWeight(layer);
+    const factorOf = factor(layer);
+    for (let i = 0; i < scores.length; i++) {
+      const weight = Math.abs(scores[i] as number);
+      if (!(weight < Number.POSITIVE_INFINITY)) {
+        throw new PareError(
+          'bad-model',
+          `Weight "${layer.name}" of ${layer.nodes[0].label} holds NaN or infinity at element ${i}: nothing can be ranked ` +
+            'against that. Mend the model, or exclude the node.',
+        );
+      }
+      if (weight === 0) scores[i] = 0;
+      else scores[i] = factorOf ? Math.max(LEAST, weight * factorOf(i)) : weight;
+    }
+    return scores;
+  };
+}
+
+/** A copy of the weight of `layer` as float32, free to be written over. */
+export async function readWeight({ tensor }: Pick<Layer, 'tensor'>): Promise<Float32Array> {
+  const bytes = await tensor.load();
+  if (tensor.dtype === 'float16') return kernels().fromFloat16(bytes);
+  // A Buffer of Node gives a view for `slice`.
+  return new Float32Array(new Uint8Array(bytes).buffer);
+}
+
+/** Magnitude: |w| (Han et al., "Learning both weights and connections", 2015). */
+export const magnitude: Scorer = scorer(() => undefined);
+
+/** Gradients by name of the weight, each in the order of its tensor. */
+export type Gradients = ReadonlyMap<string, ArrayLike<number>>;
+
+/**
+ * First-order Taylor: |g w|, the change of the loss when the weight goes, with its gradient g over the whole batch (Molchanov et
+ * al., "Importance estimation for neural network pruning", 2019).
+ * @throws PareError `bad-option` (the scorer) for a gradient that is missing, of another size, or not finite.
+ */
+export function taylor(gradients: Gradients): Scorer {
+  return scorer((layer) => {
+    const gradient = gradients.get(layer.name);
+    if (gradient?.length !== layer.tensor.size) {
+      const given = gradient ? `has ${gradient.length} elements instead of ${layer.tensor.size}` : 'is missing';
+      throw new PareError(
+        'bad-option',
+        `The gradient of weight "${layer.name}" ${given}; the score "taylor" needs it.`,
+      );
+    }
+    return (i) => {
+      const g = Math.abs(gradient[i] as number);
+      if (g < Number.POSITIVE_INFINITY) return g;
+      throw new PareError('bad-option', `The gradient of weight "${layer.name}" is not finite at element ${i}.`);
+    };
+  });
+}
+
+/**
+ * Wanda: |w| times the length of the input that it multiplies, over all calibration samples; to be compared inside each output
+ * row (Sun et al., "A simple and effective pruning approach for large language models", 2023). For kernels the input is a channel.
+ */
+export function wanda(norms: ReadonlyMap<Layer, Float64Array>): Scorer {
+  return scorer((layer) => {
+    const norm = norms.get(layer) as Float64Array;
+    const { groups, inputs, strides, ownInputs } = layer.view;
+    const [group, , input] = strides;
+    return (i) => {
+      const channel = Math.floor(i / input) % inputs;
+      return norm[ownInputs && groups > 1 ? Math.floor(i / group) * inputs + channel : channel] as number;
+    };
+  });
+}

@@ -1,7 +1,8 @@
-/** y += x. */
-export function accumulate(y: usize, x: usize, n: i32): void {
+/** y += scale * x. */
+export function accumulate(y: usize, x: usize, n: i32, scale: f32): void {
+  const scale4 = f32x4.splat(scale);
   for (const end = y + (<usize>n << 2); y < end; y += 16, x += 16) {
-    v128.store(y, f32x4.add(v128.load(y), v128.load(x)));
+    v128.store(y, f32x4.add(v128.load(y), f32x4.mul(scale4, v128.load(x))));
   }
 }
 

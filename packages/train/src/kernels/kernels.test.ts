@@ -39,7 +39,7 @@ const CASES: Record<string, (k: Kernels, n: number, s: Scalars) => unknown> = {
   momentum: (k, n, [lr, scale, l2, mu, a, b]) => k.momentum(0, STRIDE, 2 * STRIDE, n, lr, scale, l2, mu, a, b),
   adam: (k, n, [rate, scale, l2, keep, r1, b2, r2, root, eps]) =>
     k.adam(0, STRIDE, 2 * STRIDE, 3 * STRIDE, n, rate, scale, l2, keep, r1, b2, r2, root, eps),
-  accumulate: (k, n) => k.accumulate(0, STRIDE, n),
+  accumulate: (k, n, [scale]) => k.accumulate(0, STRIDE, n, scale),
   blend: (k, n, [weight]) => k.blend(0, STRIDE, n, weight),
   mask: (k, n) => k.mask(0, 4 * STRIDE, n),
   sumOfSquares: (k, n) => k.sumOfSquares(0, n),

@@ -36,8 +36,8 @@ export interface Kernels {
     root: number,
     eps: number,
   ): void;
-  /** y += x. */
-  accumulate(y: number, x: number, n: number): void;
+  /** y += scale * x. */
+  accumulate(y: number, x: number, n: number, scale: number): void;
   /** y += weight * (x - y). */
   blend(y: number, x: number, n: number, weight: number): void;
   /** x becomes 0 where the byte of `keep` is 0. */

@@ -52,9 +52,10 @@ function referenceKernels(buffer: ArrayBuffer): Kernels {
       }
     },
 
-    accumulate(y, x, n) {
+    accumulate(y, x, n, scale) {
       const [ys, xs] = [floats(y, n), floats(x, n)];
-      for (let i = 0; i < n; i++) ys[i] = (ys[i] as number) + (xs[i] as number);
+      scale = f(scale);
+      for (let i = 0; i < n; i++) ys[i] = (ys[i] as number) + f(scale * (xs[i] as number));
     },
 
     blend(y, x, n, weight) {

@@ -2,6 +2,7 @@ import {
   type AttributeLike,
   type DType,
   dtypeInfo,
+  float,
   type Graph,
   type Inference,
   type Node,
@@ -10,6 +11,7 @@ import {
   Tensor,
   type Value,
 } from '@pare/core';
+import type { ConvChoices } from './conv/choose.js';
 
 /** A value, or a number that stands for a scalar constant of the type of the value beside it. */
 export type Term = Value | number;
@@ -21,9 +23,11 @@ export type Term = Value | number;
 export class Emitter {
   readonly #constants = new Map<string, Value>();
 
+  /** `choices`: how the gradients of convolutions are computed, where that was measured (`autotune`). */
   constructor(
     readonly graph: Graph,
     readonly inference: Inference,
+    readonly choices: ConvChoices = {},
   ) {}
 
   // ---- what is known ----
@@ -142,6 +146,16 @@ export class Emitter {
   /** `Greater`, `Less`, `GreaterOrEqual`, `LessOrEqual` or `Equal`: a bool tensor. */
   compare(operator: 'Greater' | 'Less' | 'GreaterOrEqual' | 'LessOrEqual' | 'Equal', a: Term, b: Term): Value {
     return this.#binary(operator, a, b);
+  }
+
+  /**
+   * 1 where `a` > 0, else 0, in the element type of `a`. A steep HardSigmoid, which gives exactly 0 or 1 for every normal
+   * number, takes a third of the time of Sign, and less than half that of a comparison and Where (ONNX Runtime 1.30 on
+   * x64); it has only a float32 kernel.
+   */
+  step(a: Value): Value {
+    if (this.dtype(a) !== 'float32') return this.cast(this.compare('Greater', a, 0), this.dtype(a));
+    return this.op('HardSigmoid', [a], { alpha: float(3.4e38), beta: float(0) });
   }
 
   where(condition: Value, a: Term, b: Term): Value {

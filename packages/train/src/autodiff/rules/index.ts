@@ -2,9 +2,12 @@ import type { Node } from '@pare/core';
 import type { Rule } from '../rule.js';
 import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
+import { BATCH_NORMALIZATION } from './batch-normalization.js';
+import { CONV } from './conv.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { INDEXING } from './indexing.js';
 import { MATMUL } from './matmul.js';
+import { NORMALIZATION } from './normalization.js';
 import { POOLING } from './pooling.js';
 import { REDUCTION } from './reduction.js';
 import { SELECTION } from './selection.js';
@@ -16,9 +19,12 @@ import { SOFTMAX } from './softmax.js';
 const RULES: Readonly<Record<string, Rule>> = {
   ...ACTIVATION,
   ...ARITHMETIC,
+  ...BATCH_NORMALIZATION,
+  ...CONV,
   ...ELEMENTWISE,
   ...INDEXING,
   ...MATMUL,
+  ...NORMALIZATION,
   ...POOLING,
   ...REDUCTION,
   ...SELECTION,
@@ -32,6 +38,7 @@ export const NO_GRADIENT: ReadonlySet<string> = new Set([
   'And',
   'ArgMax',
   'ArgMin',
+  'Bernoulli',
   'BitwiseAnd',
   'BitwiseNot',
   'BitwiseOr',
@@ -42,6 +49,7 @@ export const NO_GRADIENT: ReadonlySet<string> = new Set([
   'EyeLike',
   'Greater',
   'GreaterOrEqual',
+  'Hardmax',
   'IsInf',
   'IsNaN',
   'Less',

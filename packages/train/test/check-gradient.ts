@@ -3,7 +3,7 @@ import {
   type Engine,
   elementCount,
   type Feeds,
-  type GraphBuilder,
+  GraphBuilder,
   type HostTensor,
   inferTypes,
   type Model,
@@ -19,8 +19,10 @@ export interface CheckOptions {
   readonly wrt?: readonly string[];
   /** Numbers for named dimensions. */
   readonly dims?: Readonly<Record<string, number>>;
-  /** Values for inputs; the others are seeded normal numbers. */
+  /** Values for inputs; the others are seeded random numbers. */
   readonly feeds?: Feeds;
+  /** The other inputs are uniform in this range, for functions that are not defined everywhere; default standard normal. */
+  readonly range?: readonly [number, number];
   /** Largest allowed |difference| / max(1, |largest gradient|). Default 1e-6 in float64, 1e-3 in float32. */
   readonly tolerance?: number;
   /**
@@ -39,6 +41,9 @@ export interface CheckOptions {
  */
 export async function checkGradient(engine: Engine, model: Model, options: CheckOptions = {}): Promise<number> {
   const random = seededRandom(options.seed ?? 7);
+  const [low, high] = options.range ?? [];
+  const draw = (): number =>
+    low === undefined || high === undefined ? random.normal() : low + random.uniform() * (high - low);
   const withLoss = model.clone();
   weighOutputs(withLoss, options, random.normal);
   const inference = inferTypes(withLoss, { dims: options.dims ?? {} });
@@ -47,7 +52,7 @@ export async function checkGradient(engine: Engine, model: Model, options: Check
     const type = inference.typeOf(input);
     if (type?.kind !== 'tensor') throw new Error(`no type for ${input.name}`);
     const dims = staticShape(type.shape) ?? [];
-    feeds[input.name] = options.feeds?.[input.name] ?? randomTensor(type.dtype ?? 'float64', dims, random.normal);
+    feeds[input.name] = options.feeds?.[input.name] ?? randomTensor(type.dtype ?? 'float64', dims, draw);
   }
   const wrt = options.wrt ?? Object.keys(feeds).filter((name) => feeds[name]?.dtype.startsWith('float'));
   const backward = await engine.open(await gradient(withLoss, { loss: 'L', wrt, dims: options.dims ?? {} }));
@@ -93,8 +98,27 @@ export async function checkGradient(engine: Engine, model: Model, options: Check
   return worst;
 }
 
-/** Replaces the outputs of `model` by L. */
-function weighOutputs(model: Model, options: CheckOptions, normal: () => number): void {
+/** `checkGradient` of a model of one expression: `inputs` are float64 (or `dtype`) inputs by name and shape. */
+export function checkExpression(
+  engine: Engine,
+  inputs: Readonly<Record<string, readonly number[]>>,
+  express: (b: GraphBuilder, values: Record<string, Value>) => Value | readonly Value[],
+  options: CheckOptions & { readonly dtype?: DType; readonly opset?: number } = {},
+): Promise<number> {
+  const builder = new GraphBuilder();
+  return checkGradient(
+    engine,
+    expression(builder, inputs, (values) => express(builder, values), options),
+    options,
+  );
+}
+
+/** Replaces the outputs of `model` by L = sum over outputs of R * y, with fixed random R. */
+export function weighOutputs(
+  model: Model,
+  options: { readonly dims?: CheckOptions['dims'] },
+  normal: () => number,
+): void {
   const { graph } = model;
   const emit = new Emitter(graph, inferTypes(model, { dims: options.dims ?? {} }));
   const terms: Value[] = [];
@@ -112,7 +136,7 @@ function weighOutputs(model: Model, options: CheckOptions, normal: () => number)
   graph.addOutput(loss.output);
 }
 
-function randomTensor(dtype: DType, dims: readonly number[], normal: () => number): HostTensor {
+export function randomTensor(dtype: DType, dims: readonly number[], normal: () => number): HostTensor {
   const values = Array.from({ length: elementCount(dims) }, normal);
   if (dtype === 'float64') return { dtype, dims, data: Float64Array.from(values) };
   if (dtype === 'float32') return { dtype, dims, data: Float32Array.from(values) };

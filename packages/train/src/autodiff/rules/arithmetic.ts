@@ -11,4 +11,5 @@ export const ARITHMETIC: Readonly<Record<string, Rule>> = {
     () => op.emit.neg(op.emit.div(op.emit.mul(op.g(), op.y()), op.x(1))),
   ],
   Sum: (op) => op.node.inputs.map(() => () => op.g()),
+  Mean: (op) => op.node.inputs.map(() => () => op.emit.div(op.g(), op.node.inputs.length)),
 };

@@ -1,21 +1,43 @@
-import type { Rule } from '../rule.js';
+import type { Value } from '@pare/core';
+import { type Adjoint, once, type Rule } from '../rule.js';
 
 /** Operators that pass one of several elements on: the gradient goes where the element came from. */
 export const SELECTION: Readonly<Record<string, Rule>> = {
-  Where: (op) => [null, () => op.emit.where(op.x(0), op.g(), 0), () => op.emit.where(op.x(0), 0, op.g())],
-  // Strictly inside the bounds; what was clipped, or lies on a bound, stops.
-  Clip: (op) => {
-    const e = op.emit;
-    const bounds = [
-      ...(op.has(1) ? [() => e.compare('Greater', op.x(), op.x(1))] : []),
-      ...(op.has(2) ? [() => e.compare('Less', op.x(), op.x(2))] : []),
-    ];
-    return [
-      () => {
-        const [first, second] = bounds.map((inside) => inside());
-        if (!first) return op.g();
-        return e.where(second ? e.op('And', [first, second]) : first, op.g(), 0);
-      },
-    ];
-  },
+  Where: (op) => [
+    null,
+    () => op.emit.where(op.x(0), op.g(), 0),
+    () => op.emit.where(op.x(0), 0, op.g()),
+  ],
+  Clip: (op) => [() => inside(op), () => bound(op, 1, 'Less'), () => bound(op, 2, 'Greater')],
+  Max: extreme,
+  Min: extreme,
 };
+
+/** Strictly inside the bounds: what was clipped, or lies on a bound, stops. */
+function inside(op: Adjoint): Value {
+  const e = op.emit;
+  const y = op.y();
+  const bounds = [1, 2].map((i) => (op.has(i) ? op.x(i) : undefined));
+  const [low, high] = bounds;
+  const room = [
+    ...(low ? [e.numbers(low)?.[0] === 0 ? y : e.sub(y, low)] : []),
+    ...(high ? [e.sub(high, y)] : []),
+  ];
+  const [first] = room;
+  if (!first) return op.g();
+  return e.mul(op.g(), e.step(room.length === 1 ? first : e.op('Min', room)));
+}
+
+/** The gradient of what lies beyond a bound belongs to the bound. */
+function bound(op: Adjoint, index: number, beyond: 'Less' | 'Greater'): Value {
+  const e = op.emit;
+  return e.where(e.compare(beyond, op.x(0), op.x(index)), op.g(), 0);
+}
+
+/** Max and Min of any number of tensors: those that reach the extreme share the gradient evenly, as in PyTorch. */
+function extreme(op: Adjoint): ReturnType<Rule> {
+  const e = op.emit;
+  const reaches = op.node.inputs.map((_, i) => once(() => e.cast(e.compare('Equal', op.x(i), op.y()), e.dtype(op.y()))));
+  const share = once(() => e.div(op.g(), reaches.map((r) => r()).reduce((a, b) => e.add(a, b))));
+  return reaches.map((r) => () => e.mul(share(), r()));
+}

@@ -61,6 +61,11 @@ const CASES: readonly [name: string, opset: number, build: Build, dims?: number[
     (b, x) =>
       b.op('BatchNormalization', [x, b.random([4]), b.random([4]), b.random([4]), b.constant(f32([1, 2, 3, 4]))]),
   ],
+  [
+    'GroupNormalization, scale per group',
+    18,
+    (b, x) => b.op('GroupNormalization', [x, b.random([2]), b.random([2])], { num_groups: 2, epsilon: float(0.01) }),
+  ],
   ['GridSample', 16, (b, x) => b.op('GridSample', [x, b.random([2, 3, 3, 2])])],
   ['GridSample, cubic', 16, (b, x) => b.op('GridSample', [x, b.random([2, 3, 3, 2])], { mode: 'bicubic' })],
 ];

@@ -1,4 +1,5 @@
 import {
+  float,
   inferTypes,
   type Model,
   type Node,
@@ -228,6 +229,21 @@ const dft: Rule = (node) => {
   return true;
 };
 
+/** Before 21, scale and bias had an element a group: an instance normalization with the groups as channels. */
+const groupNormalization: Rule = (node) => {
+  const [x, scale, bias] = node.inputs as [Value, Value, Value];
+  const emit = new Emitter(node);
+  const groups = Tensor.of('int64', [3], [0, node.int('num_groups', 1), -1]);
+  const grouped = emit.op('Reshape', [x, emit.constant('groups', groups)]);
+  const attributes = { epsilon: float(node.float('epsilon', 1e-5)) };
+  const normal = emit.op('InstanceNormalization', [grouped, scale, bias], { attributes });
+  const shape = emit.op('Shape', [x]);
+  const output = emit.releaseOutput();
+  emit.op('Reshape', [normal, shape], { into: output });
+  emit.finish();
+  return true;
+};
+
 const REDUCTIONS = ['L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'SumSquare'];
 const reductions = Object.fromEntries(REDUCTIONS.map((name) => [`Reduce${name}`, intsToInput('axes', 1)]));
 
@@ -264,5 +280,5 @@ const CHANGES: readonly (readonly [number, Readonly<Record<string, Rule>>])[] = 
   [16, { RoiAlign: roiAlign }],
   [18, { ...reductions, Split: splitCount }],
   [20, { GridSample: gridSample, DFT: dft }],
-  [21, { GroupNormalization: (n) => refuse(n, 'its scale is per group') }],
+  [21, { GroupNormalization: groupNormalization }],
 ];

@@ -1,4 +1,5 @@
 import { elementCount, type HostTensor, seededRandom } from '@pare/core';
+import { mixSeed } from './data/order.js';
 import type { DropoutMask } from './training-graph.js';
 
 /**
@@ -13,7 +14,7 @@ export function dropoutMasks(
 ): Record<string, HostTensor> {
   const feeds: Record<string, HostTensor> = {};
   for (const [i, { name, dims, ratio }] of masks.entries()) {
-    const random = seededRandom(seed * 0x1_0000_0000 + ((step * 131 + shard) * 131 + i));
+    const random = seededRandom(mixSeed(seed, step, shard, i));
     const keep = 1 / (1 - ratio);
     const data = new Float32Array(elementCount(dims));
     for (let j = 0; j < data.length; j++) data[j] = random.uniform() < ratio ? 0 : keep;

@@ -1,5 +1,10 @@
 export * from './autodiff/index.js';
+export * from './data/index.js';
+export * from './evaluate.js';
 export * from './loss/index.js';
 export * from './optimizer/index.js';
 export * from './parameters.js';
 export * from './schedule/index.js';
+export * from './session.js';
+export * from './train.js';
+export { trainableParameters } from './trainable.js';

@@ -151,18 +151,27 @@ export class TrainingSession {
     };
   }
 
+  /** Name of the output that the loss is of. */
+  get output(): string {
+    return this.graph.output;
+  }
+
   /**
-   * Writes the trained parameters and running statistics into `model` (default: the one that was opened).
+   * Writes the trained parameters and running statistics into `model` (default: the one that was opened). `values` and
+   * `statistics` may be copies of those of an earlier step.
    * @throws PareError `bad-option` when `model` lacks one.
    */
-  writeTo(model: Model = this.model): void {
+  writeTo(
+    model: Model = this.model,
+    values: Float32Array = this.parameters.values,
+    statistics: ReadonlyMap<string, Float32Array> = this.statistics.tensors(),
+  ): void {
+    const views = this.parameters.views(values);
     for (const { name, tensor, of } of this.graph.parameters) {
-      if (of === 'model')
-        setConstant(model, name, Tensor.of('float32', tensor.dims, this.parameters.get(name).values.slice()));
+      if (of !== 'model') continue;
+      setConstant(model, name, Tensor.of('float32', tensor.dims, (views.get(name) as Float32Array).slice()));
     }
-    for (const [name, data] of this.statistics.tensors()) {
-      setConstant(model, name, Tensor.of('float32', [data.length], data.slice()));
-    }
+    for (const [name, data] of statistics) setConstant(model, name, Tensor.of('float32', [data.length], data.slice()));
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,8 @@ export interface ChannelAnalysis {
   readonly axes: ReadonlyMap<Value, readonly Axis[]>;
   /** Channels of every constant, use by use. */
   readonly places: readonly Place[];
+  /** Parts of axes that must not become empty. */
+  readonly zones: readonly Int32Array[];
   readonly cuts: readonly ((cut: Cut) => void)[];
 }
 
@@ -44,7 +46,7 @@ function walk(
   reduced: ReadonlySet<string>,
 ): { analysis: ChannelAnalysis; misfits: string[] } {
   const space = new ChannelSpace(new Set(reduced));
-  const around: Surroundings = { space, types, opset: model.opset, axes: new Map(), places: [], cuts: [] };
+  const around: Surroundings = { space, types, opset: model.opset, axes: new Map(), places: [], zones: [], cuts: [] };
   let number = 0;
   for (const node of model.graph.nodes()) {
     const op = new ChannelOp(node, around, `${number++}`);

@@ -42,6 +42,8 @@ export interface Surroundings {
   /** Channels of what nodes computed, axis by axis. */
   readonly axes: Map<Value, readonly Axis[]>;
   readonly places: Place[];
+  /** Parts of axes that must not become empty. */
+  readonly zones: Int32Array[];
   readonly cuts: ((cut: Cut) => void)[];
 }
 
@@ -87,7 +89,10 @@ export class ChannelOp {
 
   /** Elements of a small constant input; undefined when they are not all known. */
   integers(index: number): number[] | undefined {
-    const value = this.node.inputs[index];
+    return this.integersOf(this.node.inputs[index]);
+  }
+
+  integersOf(value: Value | null | undefined): number[] | undefined {
     if (!value) return undefined;
     // Lengths "to the end" are the largest integer, which no double holds.
     const found = value.constant ? elementsInMemory(value.constant) : this.around.types.valuesOf(value);
@@ -147,8 +152,22 @@ export class ChannelOp {
     for (const channel of axis ?? []) this.around.space.markInexact(channel);
   }
 
+  /** `count` new channels. */
   fresh(count: number): Int32Array {
     return this.around.space.fresh(count);
+  }
+
+  /** `count` new channels that stay. */
+  fixed(count: number): Int32Array {
+    const axis = this.fresh(count);
+    this.pin(axis, 'has inputs that stay');
+    return axis;
+  }
+
+  /** `part` of an axis that must not become empty. */
+  zone(part: Int32Array): Int32Array {
+    this.around.zones.push(part);
+    return part;
   }
 
   merge(factors: readonly Axis[], lengths: readonly number[]): Axis {
@@ -164,17 +183,39 @@ export class ChannelOp {
     this.around.cuts.push(adapt);
   }
 
-  /** Replaces input `index` by a list of int64. */
-  setIntegers(index: number, values: readonly number[]): void {
+  /** Replaces input `index` by a list of int64, or by the only one as a scalar. */
+  setIntegers(index: number, values: readonly number[], isScalar = false): void {
     const { node } = this;
     const old = node.inputs[index];
-    node.setInput(index, this.integerConstant(values, old?.name));
+    const dims = isScalar ? [] : [values.length];
+    node.setInput(index, this.graph.addInitializer(old?.name ?? 'const', Tensor.of('int64', dims, values)));
     if (old?.initializer && old.isUnused && !old.isGraphInput) old.graph.removeValue(old);
   }
 
-  /** A new initializer, a list of int64. */
-  integerConstant(values: readonly number[], name = 'const'): Value {
-    return this.graph.addInitializer(name, Tensor.of('int64', [values.length], values));
+  /**
+   * Puts lengths (by place) over those of the shape that input `index` is told; 0 and -1 in a constant one keep their meaning. A
+   * computed shape gets a node (ScatterElements, opset 11).
+   */
+  overwriteShape(index: number, lengths: ReadonlyMap<number, number>): void {
+    if (lengths.size === 0) return;
+    const given = this.isConstant(index) ? this.integers(index) : undefined;
+    if (given) {
+      this.setIntegers(
+        index,
+        given.map((length, i) => (length > 0 ? (lengths.get(i) ?? length) : length)),
+      );
+      return;
+    }
+    const { node, graph } = this;
+    const list = (values: Iterable<number>): Value =>
+      graph.addInitializer('lengths', Tensor.of('int64', [lengths.size], [...values]));
+    const inputs = [node.inputs[index] ?? null, list(lengths.keys()), list(lengths.values())];
+    node.setInput(index, graph.addNode('ScatterElements', inputs, { before: node }).output);
+  }
+
+  /** Whether the rule can put the shape on input `index` right later. */
+  canOverwriteShape(index: number): boolean {
+    return (this.isConstant(index) && this.integers(index) !== undefined) || this.opset >= 11;
   }
 
   get graph(): Graph {

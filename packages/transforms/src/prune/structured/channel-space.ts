@@ -200,6 +200,12 @@ export class ChannelSpace {
   }
 }
 
+/** Consecutive parts of `axis` of these sizes. */
+export function consecutive(axis: Int32Array, sizes: readonly number[]): Int32Array[] {
+  const ends = sizes.map((_, i) => sizes.slice(0, i + 1).reduce((a, b) => a + b, 0));
+  return ends.map((end, i) => axis.subarray(end - (sizes[i] as number), end));
+}
+
 /** Calls `visit` for every point of a grid in row-major order, with its place in the row. */
 function forEachPoint(lengths: readonly number[], visit: (at: number, point: readonly number[]) => void): void {
   const size = lengths.reduce((a, b) => a * b, 1);

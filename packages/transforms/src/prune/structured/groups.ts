@@ -77,7 +77,7 @@ function analyze(model: Model, selection: NodeSelection): ChannelAnalysis {
   return analyzeChannels(model, (node) => !selected(node));
 }
 
-function numberedGroups({ places, space }: ChannelAnalysis): NumberedGroup[] {
+function numberedGroups({ places, zones, space }: ChannelAnalysis): NumberedGroup[] {
   const occurrences = new Map<number, Map<Place, number[]>>();
   for (const place of places) {
     for (const [i, channel] of place.channels.entries()) {
@@ -88,10 +88,16 @@ function numberedGroups({ places, space }: ChannelAnalysis): NumberedGroup[] {
       }
     }
   }
+  // A part that must not become empty is a group of its own.
+  const within = new Map<number, string>();
+  for (const [i, zone] of zones.entries()) {
+    const units = new Set([...zone].flatMap((channel) => space.units(channel)));
+    for (const unit of units) within.set(unit, `${within.get(unit) ?? ''},${i}`);
+  }
   const number = new Map(places.map((place, i) => [place, i]));
   const bySignature = new Map<string, number[]>();
   for (const [unit, where] of occurrences) {
-    const signature = `${[...where].map(([place, at]) => `${number.get(place)}:${at.length}`)}|${space.isInexact(unit)}`;
+    const signature = `${[...where].map(([place, at]) => `${number.get(place)}:${at.length}`)}|${within.get(unit)}|${space.isInexact(unit)}`;
     bySignature.set(signature, [...(bySignature.get(signature) ?? []), unit]);
   }
   const groups: NumberedGroup[] = [];

@@ -1,10 +1,12 @@
 import type { Node } from '@pare/core';
 import type { ChannelRule } from '../channel-op.js';
+import { attentions } from './attention.js';
 import { convolution } from './conv.js';
 import { elementwise } from './elementwise.js';
 import { normalization } from './normalization.js';
 import { pooling } from './pooling.js';
 import { products } from './product.js';
+import { recurrence } from './recurrent.js';
 import { reshaping } from './reshape.js';
 import { selection } from './selection.js';
 
@@ -17,6 +19,8 @@ const RULES = new Map(
     ...pooling,
     ...reshaping,
     ...selection,
+    ...recurrence,
+    ...attentions,
   }),
 );
 

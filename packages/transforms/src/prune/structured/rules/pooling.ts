@@ -1,8 +1,11 @@
 import type { ChannelRule, ChannelRules } from '../channel-op.js';
 import type { Axis } from '../channel-space.js';
 
-/** Batch and channels pass; lengths are made anew. */
-const spatial: ChannelRule = (op) => [op.axes(0).slice(0, 2)];
+/** Batch and channels pass; lengths are made anew. The places that MaxPool can tell count through all channels. */
+const spatial: ChannelRule = (op) => {
+  if (op.node.outputs[1]) op.pin(op.axis(0, 1), 'tells places among them');
+  return [op.axes(0).slice(0, 2)];
+};
 
 /** Which axes a reduction is over: an attribute, from opset 18 (ReduceSum: 13) on an input. */
 function reducedAxes(op: Parameters<ChannelRule>[0]): number[] | undefined {
@@ -53,6 +56,7 @@ export const pooling: ChannelRules = {
   GlobalAveragePool: spatial,
   GlobalLpPool: spatial,
   GlobalMaxPool: spatial,
+  GridSample: spatial,
   LpPool: spatial,
   MaxPool: spatial,
   ReduceL1: reduce(true),

@@ -1,6 +1,7 @@
 import { type Dim, equalDims, productDim, type Shape } from '@pare/core';
 import type { ChannelOp, ChannelRule, ChannelRules } from '../channel-op.js';
 import type { Axis } from '../channel-space.js';
+import type { Cut } from '../cut.js';
 
 /** Axes of the input and of the output that hold the same elements in the same order. */
 interface Group {
@@ -65,31 +66,75 @@ function reshapeAxes(op: ChannelOp): readonly Axis[] | undefined {
 const numbers = (dims: Shape): number[] | undefined =>
   dims.every((d) => typeof d === 'number') ? (dims as number[]) : undefined;
 
+/** New lengths by place, of the axes that lose channels. */
+function newLengths(axes: readonly Axis[], cut: Cut): Map<number, number> {
+  const lengths = new Map<number, number>();
+  for (const [i, axis] of axes.entries()) {
+    const count = axis ? cut.kept(axis).length : 0;
+    if (axis && count < axis.length) lengths.set(i, count);
+  }
+  return lengths;
+}
+
 const reshape: ChannelRule = (op) => {
   const axes = reshapeAxes(op);
   if (!axes) return [];
-  if (!op.integers(1) && op.opset < 11) return [op.pinAll(axes, 'has a shape that is computed')];
+  if (!op.canOverwriteShape(1)) return [op.pinAll(axes, 'has a shape that is computed')];
+  op.onCut((cut) => op.overwriteShape(1, newLengths(axes, cut)));
+  return [axes];
+};
+
+/** Data broadcast to a shape; a length of 1 there leaves an axis as it is. */
+const expand: ChannelRule = (op) => {
+  const to = op.outputShape(0);
+  const missing = (to?.length ?? 0) - (op.shape(0)?.length ?? 0);
+  if (!to || !op.canOverwriteShape(1)) return [op.pinAll(op.axes(0), 'has a shape that is computed')];
+  const axes = to.map((dim, i): Axis => {
+    const axis = i < missing ? null : op.axis(0, i - missing);
+    return axis && axis.length !== dim ? op.pin(axis, 'repeats them') : axis;
+  });
+  const told = op.length(1, 0) ?? 0;
   op.onCut((cut) => {
-    const changed = axes.flatMap((axis, i) => {
-      const count = axis ? cut.kept(axis).length : 0;
-      return axis && count < axis.length ? [[i, count] as const] : [];
-    });
-    if (changed.length === 0) return;
-    const given = op.integers(1);
-    if (given) {
-      const next = [...given];
-      for (const [i, count] of changed) if ((next[i] as number) > 0) next[i] = count;
-      op.setIntegers(1, next);
-      return;
-    }
-    // A computed shape: the new lengths are put over the computed ones.
-    const { node, graph } = op;
-    const places = op.integerConstant(changed.map(([i]) => i));
-    const counts = op.integerConstant(changed.map(([, count]) => count));
-    const { output } = graph.addNode('ScatterElements', [node.inputs[1] ?? null, places, counts], { before: node });
-    node.setInput(1, output);
+    const places = [...newLengths(axes, cut).keys()].map((i) => i - (to.length - told));
+    op.overwriteShape(1, new Map(places.filter((i) => i >= 0).map((i) => [i, 1])));
   });
   return [axes];
+};
+
+/** Axes that keep their length pass. */
+const resize: ChannelRule = (op) => {
+  const to = op.outputShape(0) ?? [];
+  const sizes = op.node.opType === 'Resize' && op.has(3) ? 3 : undefined;
+  const axes = op.axes(0).map((axis, i): Axis => {
+    const same = axis && equalDims(to[i] ?? null, axis.length) === true;
+    return same && (!sizes || op.canOverwriteShape(sizes)) ? axis : op.pin(axis, 'resizes along them');
+  });
+  if (sizes) {
+    const named = op.node.ints('axes')?.map((axis) => (axis < 0 ? axis + axes.length : axis)) ?? [...axes.keys()];
+    op.onCut((cut) => {
+      const lengths = [...newLengths(axes, cut)].map(([i, n]) => [named.indexOf(i), n] as const);
+      op.overwriteShape(sizes, new Map(lengths.filter(([i]) => i >= 0)));
+    });
+  }
+  return [axes];
+};
+
+/** Channels are `block x block x C`, or with mode CRD `C x block x block`; blocks become places in the picture. */
+const depthToSpace: ChannelRule = (op) => {
+  const blocks = op.node.int('blocksize', 1) ** 2;
+  const channels = op.axis(0, 1);
+  const count = (channels?.length ?? 0) / blocks;
+  const isCrd = op.node.string('mode', 'DCR') === 'CRD';
+  const factors = op.split(channels, isCrd ? [count, blocks] : [blocks, count]);
+  op.pin(factors[isCrd ? 1 : 0] ?? null, 'makes places of them');
+  return [[op.axis(0, 0), factors[isCrd ? 0 : 1] ?? null]];
+};
+
+/** Channels become `block x block x C`. */
+const spaceToDepth: ChannelRule = (op) => {
+  const channels = op.axis(0, 1);
+  const merged = op.merge([null, channels], [op.node.int('blocksize', 1) ** 2, channels?.length ?? 0]);
+  return [[op.axis(0, 0), merged]];
 };
 
 /** Squeeze, Unsqueeze and Flatten say nothing of lengths. */
@@ -110,4 +155,9 @@ export const reshaping: ChannelRules = {
   Squeeze: view,
   Unsqueeze: view,
   Transpose: transpose,
+  Expand: expand,
+  Resize: resize,
+  Upsample: resize,
+  DepthToSpace: depthToSpace,
+  SpaceToDepth: spaceToDepth,
 };

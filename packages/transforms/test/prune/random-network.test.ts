@@ -1,0 +1,31 @@
+import { seededRandom } from '@pare/core';
+import { nodeEngine } from '@pare/core/node';
+import { afterAll, describe, expect, it } from 'vitest';
+import { channelGroups } from '../../src/prune/structured/index.js';
+import { normal } from '../run-model.js';
+import { lossOfZeros, randomRemoval } from './masked.js';
+import { randomNetwork } from './random-network.js';
+
+// Any network of the grammar answers the same with units of zeros as without these units, and is really smaller without.
+
+const engine = nodeEngine();
+afterAll(() => engine.close());
+
+const seeds = Array.from({ length: Number(process.env.PARE_SEEDS ?? 30) }, (_, i) => i + 1);
+
+describe.each(['image', 'words'] as const)('networks for %s', (kind) => {
+  it.each(seeds)('number %i', async (seed) => {
+    const model = randomNetwork(seed, kind, 1 + (seed % 5));
+    const random = seededRandom(seed);
+    const ids = BigInt64Array.from({ length: 12 }, () => BigInt(random.integer(20)));
+    const feeds =
+      kind === 'image'
+        ? { image: normal([2, 3, 8, 8], seed) }
+        : { ids: { dtype: 'int64' as const, dims: [2, 6], data: ids } };
+    expect(channelGroups(model).groups.length).toBeGreaterThan(0);
+    const removal = randomRemoval(model, seed, (isExact) => isExact);
+    const { difference, before, after } = await lossOfZeros(engine, model, feeds, removal);
+    expect(difference).toBeLessThan(1e-5);
+    expect(after).toBeLessThan(before);
+  });
+});

@@ -18,6 +18,7 @@ export * from './ir/sort.js';
 export * from './ir/tensor.js';
 export * from './ir/type.js';
 export * from './ir/value.js';
+export * from './macs.js';
 export { type ByteSource, blobSource, memorySource } from './proto/source.js';
 export * from './random.js';
 export { type ParseOptions, parseModel } from './read.js';

@@ -1,16 +1,16 @@
 import {
   type DType,
+  hasMacs,
   type Inference,
   inferTypes,
   type Model,
-  type Node,
+  nodeMacs,
+  nodeShapes,
+  operatorName,
   type Shape,
-  staticShape,
   type Tensor,
-  type TensorType,
   type Value,
 } from '@pare/core';
-import { hasMacs, nodeMacs, operatorName } from './macs.js';
 import { type ActivationPeak, peakActivations } from './memory.js';
 
 export interface InspectOptions {
@@ -94,7 +94,7 @@ export function inspectModel(model: Model, options: InspectOptions = {}): Inspec
         if (input?.constant && !constants.has(input)) row.weightBytes += count(input, input.constant);
       }
       if (!hasMacs(node)) continue;
-      const multiplied = nodeMacs(node, shapesOf(node, types));
+      const multiplied = nodeMacs(node, nodeShapes(node, types));
       if (multiplied === undefined) macsUnknown++;
       else {
         macsKnown++;
@@ -152,17 +152,6 @@ function concreteTypes(model: Model, options: InspectOptions): { types: Inferenc
     });
   }
   return { types: inferTypes(model, { inputShapes, dims }), assumedOne };
-}
-
-function shapesOf(
-  node: Node,
-  types: Inference,
-): { inputs: (number[] | undefined)[]; outputs: (number[] | undefined)[] } {
-  const dims = (value: Value | null): number[] | undefined => {
-    const type = value ? (types.typeOf(value) as TensorType | undefined) : undefined;
-    return type?.kind === 'tensor' ? staticShape(type.shape) : undefined;
-  };
-  return { inputs: node.inputs.map(dims), outputs: node.outputs.map(dims) };
 }
 
 const toPort = (value: Value): PortSummary => ({

@@ -1,9 +1,21 @@
-import type { Node } from '@pare/core';
+import type { Node } from './ir/node.js';
+import { isTensorType, staticShape } from './ir/type.js';
+import type { Value } from './ir/value.js';
+import type { Inference } from './shape/infer.js';
 
 /** Dimensions of the inputs and outputs of a node, undefined where they are not known as numbers. */
 export interface NodeShapes {
   readonly inputs: readonly (readonly number[] | undefined)[];
   readonly outputs: readonly (readonly number[] | undefined)[];
+}
+
+/** The dimensions of what `node` reads and computes, as `types` knows them. */
+export function nodeShapes(node: Node, types: Inference): NodeShapes {
+  const dims = (value: Value | null): number[] | undefined => {
+    const type = value ? types.typeOf(value) : undefined;
+    return isTensorType(type) ? staticShape(type.shape) : undefined;
+  };
+  return { inputs: node.inputs.map(dims), outputs: node.outputs.map(dims) };
 }
 
 /** Multiply-accumulates of one run of `node`; undefined when its shapes are not known. */

@@ -4,6 +4,14 @@ import type { Adjoint, Rule } from '../rule.js';
 /** Operators that read or write at indices: the gradient of a read is an addition at the same places, and the other way round. */
 export const INDEXING: Readonly<Record<string, Rule>> = {
   Gather: (op) => [() => gathered(op), null],
+  GatherElements: (op) => [
+    () =>
+      op.emit.op('ScatterElements', [op.emit.fill(op.shape(), 0, op.x()), op.x(1), op.g()], {
+        axis: op.axis('axis', 0),
+        reduction: 'add',
+      }),
+    null,
+  ],
 };
 
 function gathered(op: Adjoint): Value {

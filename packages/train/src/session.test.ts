@@ -2,7 +2,7 @@ import { GraphBuilder, type HostTensor, type Model, seededRandom, Tensor } from 
 import { nodeEngine } from '@pare/core/node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { crossEntropy, mse } from './loss/index.js';
-import { sgd, update } from './optimizer/index.js';
+import { sgd, updateParameters } from './optimizer/index.js';
 import { type TrainingBatch, TrainingSession } from './session.js';
 
 const engine = nodeEngine();
@@ -43,7 +43,7 @@ describe('TrainingSession', () => {
     for (let step = 1; step <= 150; step++) {
       session.parameters.clearGradients();
       losses.push((await session.gradients(batchOf(16, step))).loss);
-      update(session.parameters, sgd({ momentum: 0.9 }), { step, learningRate: 0.1 });
+      updateParameters(session.parameters, sgd({ momentum: 0.9 }), { step, learningRate: 0.1 });
     }
     session.writeTo();
     await session.close();

@@ -10,7 +10,7 @@ const LEAST = 2 ** -149;
 
 /**
  * A scorer of |w| times `factor(layer)`, a number for each element; undefined: 1.
- * @throws PareError (the scorer) `bad-model` for a weight that is not finite, `bad-data` for a score that is NaN.
+ * @throws PareError (the scorer) `bad-model` for a weight that is not finite.
  */
 export function scorer(factor: (layer: Layer) => ((element: number) => number) | undefined): Scorer {
   return async (layer) => {
@@ -18,13 +18,6 @@ export function scorer(factor: (layer: Layer) => ((element: number) => number) |
     const factorOf = factor(layer);
     for (let i = 0; i < scores.length; i++) {
       const weight = Math.abs(scores[i] as number);
-      if (!(weight < Number.POSITIVE_INFINITY)) {
-        throw new PareError(
-          'bad-model',
-          `Weight "${layer.name}" of ${layer.nodes[0].label} holds NaN or infinity at element ${i}: nothing can be ranked ` +
-            'against that. Mend the model, or exclude the node.',
-        );
-      }
       if (weight === 0) scores[i] = 0;
       else scores[i] = factorOf ? Math.max(LEAST, weight * factorOf(i)) : weight;
     }
@@ -32,12 +25,21 @@ export function scorer(factor: (layer: Layer) => ((element: number) => number) |
   };
 }
 
-/** A copy of the weight of `layer` as float32, free to be written over. */
-export async function readWeight({ tensor }: Pick<Layer, 'tensor'>): Promise<Float32Array> {
+/**
+ * A copy of the weight of `layer` as float32, free to be written over.
+ * @throws PareError `bad-model` when it is not finite: nothing can be ranked or averaged then.
+ */
+export async function readWeight({ name, tensor, nodes }: Layer): Promise<Float32Array> {
   const bytes = await tensor.load();
-  if (tensor.dtype === 'float16') return kernels().fromFloat16(bytes);
-  // A Buffer of Node gives a view for `slice`.
-  return new Float32Array(new Uint8Array(bytes).buffer);
+  // A Buffer of Node would give a view for `slice`.
+  const weight =
+    tensor.dtype === 'float16' ? kernels().fromFloat16(bytes) : new Float32Array(new Uint8Array(bytes).buffer);
+  const bad = weight.findIndex((v) => !Number.isFinite(v));
+  if (bad < 0) return weight;
+  throw new PareError(
+    'bad-model',
+    `Weight "${name}" of ${nodes[0].label} holds NaN or infinity at element ${bad}. Mend the model, or exclude the node.`,
+  );
 }
 
 /** Magnitude: |w| (Han et al., "Learning both weights and connections", 2015). */

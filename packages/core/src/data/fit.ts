@@ -80,7 +80,7 @@ export async function* batches(
   let index = 0;
   for await (const sample of dataset) {
     fit ??= fitData(sample, inputs, dataset.name);
-    const tensors = tensorsOf(sample, inputs, fit, dataset.name, index);
+    const tensors = fitSample(sample, inputs, fit, dataset.name, index);
     const shape = tensors.map((t) => t.dims.join('x')).join();
     // Samples of different shapes (lines of text, sentences) run in batches of their own.
     if (fit.fixedBatch === null && pending.length > 0 && pending[0]?.shape !== shape) {
@@ -105,18 +105,32 @@ export async function* batches(
 export function refitBatch(batch: Batch, inputs: readonly Port[], fit: Fit, name: string): Batch {
   const rows = batch.samples.map((sample, i) => ({
     sample,
-    tensors: tensorsOf(sample, inputs, fit, name, batch.start + i),
+    tensors: fitSample(sample, inputs, fit, name, batch.start + i),
   }));
   return toBatch(rows, inputs, fit, batch.start);
 }
 
-function tensorsOf(sample: Sample, inputs: readonly Port[], fit: Fit, name: string, index: number): HostTensor[] {
+/**
+ * The arrays of one sample as the model takes them, in the order of `inputs`, without the batch axis where it has one. `name` is
+ * the dataset's, `index` the sample's place in it.
+ * @throws PareError `bad-data` when an array is missing, does not fit, or holds NaN.
+ */
+export function fitSample(
+  sample: Sample,
+  inputs: readonly Port[],
+  fit: Fit,
+  name: string,
+  index: number,
+): HostTensor[] {
   const id = sample.id ?? `sample ${index}`;
   return inputs.map((port) => {
     const array = fit.arrays[port.name] as string;
     const tensor = sample.inputs[array];
     if (tensor) return fitTensor(tensor, port, name, id).tensor;
-    throw new PareError('bad-data', `${where(name, id)} has no array "${array}", which the samples before it have.`);
+    throw new PareError(
+      'bad-data',
+      `${sampleName(name, id)} has no array "${array}", which the samples before it have.`,
+    );
   });
 }
 
@@ -184,7 +198,7 @@ function fitTensor(
   const fail = (why: string): never => {
     throw new PareError(
       'bad-data',
-      `${where(name, id)} does not fit input "${port.name}" (${tensorText(port)}): ${why}`,
+      `${sampleName(name, id)} does not fit input "${port.name}" (${tensorText(port)}): ${why}`,
     );
   };
   const data = tensor.data;
@@ -194,7 +208,7 @@ function fitTensor(
   if (nan > 0) {
     throw new PareError(
       'bad-data',
-      `${where(name, id)} has NaN in the array for input "${port.name}". Remove or repair it.`,
+      `${sampleName(name, id)} has NaN in the array for input "${port.name}". Remove or repair it.`,
     );
   }
   const rank = port.dims.length;
@@ -267,7 +281,8 @@ function convert(tensor: HostTensor, port: Port, fail: (why: string) => never): 
   return fail(`it holds ${from}, the model takes ${to}.`);
 }
 
-function where(name: string, id: string | undefined): string {
+/** For messages: `Sample 3 of val.npz`. */
+export function sampleName(name: string, id: string | undefined): string {
   if (id === undefined) return name;
   const text = id.includes(name) ? id : `${id} of ${name}`;
   return text.charAt(0).toUpperCase() + text.slice(1);

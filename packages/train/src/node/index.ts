@@ -1,1 +1,1 @@
-export {};
+export { type WorkerBatchOptions, workerBatches } from './worker-batches.js';

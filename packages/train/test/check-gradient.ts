@@ -113,6 +113,31 @@ export function checkExpression(
   );
 }
 
+/** The gradients of the sum of `express(values)` by each of `inputs`: lists of float64 at given values. */
+export async function gradientsAt(
+  engine: Engine,
+  inputs: Readonly<Record<string, readonly number[]>>,
+  express: (b: GraphBuilder, values: Record<string, Value>) => Value,
+): Promise<Record<string, number[]>> {
+  const builder = new GraphBuilder();
+  const shapes = Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, [data.length]]));
+  const model = expression(builder, shapes, (values) =>
+    builder.op('ReduceSum', [express(builder, values)], { keepdims: 0 }),
+  );
+  const session = await engine.open(await gradient(model, { loss: 'y0', wrt: Object.keys(inputs) }));
+  try {
+    const feeds = Object.entries(inputs).map(([name, data]) => {
+      return [name, { dtype: 'float64', dims: [data.length], data: Float64Array.from(data) }] as const;
+    });
+    const results = await session.run(Object.fromEntries(feeds));
+    return Object.fromEntries(
+      Object.keys(inputs).map((name) => [name, Array.from(results[gradientName(name)]?.data as Float64Array)]),
+    );
+  } finally {
+    await session.close();
+  }
+}
+
 /** Replaces the outputs of `model` by L = sum over outputs of R * y, with fixed random R. */
 export function weighOutputs(
   model: Model,

@@ -186,6 +186,8 @@ export class Emitter {
   expand(a: Value, dims: readonly number[]): Value {
     const shape = this.shape(a);
     if (shape.length === dims.length && shape.every((d, i) => d === dims[i])) return a;
+    // ONNX Runtime 1.30 keeps a 1 that should become 0.
+    if (dims.includes(0)) return this.fill(dims, 0, a);
     return this.op('Expand', [a, this.ints(dims)]);
   }
 

@@ -10,6 +10,7 @@ import { MATMUL } from './matmul.js';
 import { NORMALIZATION } from './normalization.js';
 import { POOLING } from './pooling.js';
 import { REDUCTION } from './reduction.js';
+import { RESIZE } from './resize.js';
 import { SELECTION } from './selection.js';
 import { SHAPE } from './shape.js';
 import { SLICE } from './slice.js';
@@ -27,6 +28,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...NORMALIZATION,
   ...POOLING,
   ...REDUCTION,
+  ...RESIZE,
   ...SELECTION,
   ...SHAPE,
   ...SLICE,

@@ -3,11 +3,7 @@ import { type Adjoint, once, type Rule } from '../rule.js';
 
 /** Operators that pass one of several elements on: the gradient goes where the element came from. */
 export const SELECTION: Readonly<Record<string, Rule>> = {
-  Where: (op) => [
-    null,
-    () => op.emit.where(op.x(0), op.g(), 0),
-    () => op.emit.where(op.x(0), 0, op.g()),
-  ],
+  Where: (op) => [null, () => op.emit.where(op.x(0), op.g(), 0), () => op.emit.where(op.x(0), 0, op.g())],
   Clip: (op) => [() => inside(op), () => bound(op, 1, 'Less'), () => bound(op, 2, 'Greater')],
   Max: extreme,
   Min: extreme,
@@ -19,10 +15,7 @@ function inside(op: Adjoint): Value {
   const y = op.y();
   const bounds = [1, 2].map((i) => (op.has(i) ? op.x(i) : undefined));
   const [low, high] = bounds;
-  const room = [
-    ...(low ? [e.numbers(low)?.[0] === 0 ? y : e.sub(y, low)] : []),
-    ...(high ? [e.sub(high, y)] : []),
-  ];
+  const room = [...(low ? [e.numbers(low)?.[0] === 0 ? y : e.sub(y, low)] : []), ...(high ? [e.sub(high, y)] : [])];
   const [first] = room;
   if (!first) return op.g();
   return e.mul(op.g(), e.step(room.length === 1 ? first : e.op('Min', room)));
@@ -37,7 +30,14 @@ function bound(op: Adjoint, index: number, beyond: 'Less' | 'Greater'): Value {
 /** Max and Min of any number of tensors: those that reach the extreme share the gradient evenly, as in PyTorch. */
 function extreme(op: Adjoint): ReturnType<Rule> {
   const e = op.emit;
-  const reaches = op.node.inputs.map((_, i) => once(() => e.cast(e.compare('Equal', op.x(i), op.y()), e.dtype(op.y()))));
-  const share = once(() => e.div(op.g(), reaches.map((r) => r()).reduce((a, b) => e.add(a, b))));
+  const reaches = op.node.inputs.map((_, i) =>
+    once(() => e.cast(e.compare('Equal', op.x(i), op.y()), e.dtype(op.y()))),
+  );
+  const share = once(() =>
+    e.div(
+      op.g(),
+      reaches.map((r) => r()).reduce((a, b) => e.add(a, b)),
+    ),
+  );
   return reaches.map((r) => () => e.mul(share(), r()));
 }

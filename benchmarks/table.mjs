@@ -130,6 +130,19 @@ const SECTIONS = {
       Object.entries(results).map(([name, r]) => [name, num(r.wasmNsPerValue), num(r.twinNsPerValue), times(r.ratio)]),
     ),
   ],
+  optimizer: ({ results }) => [
+    'Optimizers',
+    '`benchmarks/optimizer.mjs`: CPU time of one update of all parameters, one thread, in place: WebAssembly SIMD, its twin in TypeScript, and the same rule as an elementwise model in ONNX Runtime, in chunks of 64k values.',
+    table(
+      ['what', 'WASM', 'TypeScript', 'ONNX Runtime'],
+      Object.entries(results).map(([name, r]) => [
+        name,
+        `${num(r.wasm)} ms`,
+        `${num(r.twin)} ms`,
+        r.runtime ? `${num(r.runtime)} ms` : '–',
+      ]),
+    ),
+  ],
 };
 
 function staticTable(results) {

@@ -1,3 +1,4 @@
+export { type CompressedSizes, compressedSizes } from './compressed-sizes.js';
 export { nodeEngine } from './engine.js';
 export { FileSource } from './file.js';
 export { readModel } from './read-model.js';

@@ -6,6 +6,8 @@ import { type NodeSelection, nodeSelector } from './select.js';
 export interface PlacementOptions extends NodeSelection {
   /** MatMuls of two activations (attention scores) too. Default false: they cost accuracy and save little time. */
   readonly activationMatMul?: boolean | undefined;
+  /** Take BatchNormalization after a Conv or Gemm as a part of it, because it will be folded before the model runs. Default false. */
+  readonly foldsBatchNorm?: boolean | undefined;
 }
 
 /** A node that computes in integers. */
@@ -16,9 +18,11 @@ export interface PlacedNode {
   readonly inputs: readonly number[];
   /** The constant weight, for Conv, Gemm and MatMul with one. */
   readonly weight?: ConstantSource | undefined;
+  /** The BatchNormalization that alone reads the output, with `foldsBatchNorm`. */
+  readonly batchNorm?: Node | undefined;
   /** The Relu or Clip that alone reads the output: its bounds become those of the quantized range. */
   readonly tail?: Node | undefined;
-  /** What comes out, after the tail. */
+  /** What comes out, after the normalization and the tail. */
   readonly output: Value;
 }
 
@@ -133,9 +137,11 @@ function findCandidates(graph: Graph, options: PlacementOptions): { nodes: Candi
     }
     const weight = rule.kind === 'compute' ? constantSource(node.inputs[1]) : undefined;
     const count = rule.inputs === 'all' && !weight ? node.inputs.length : 1;
-    const tail = rule.kind === 'carry' ? undefined : foldable(node.output);
+    const batchNorm = options.foldsBatchNorm ? followingBatchNorm(node) : undefined;
+    const result = batchNorm?.output ?? node.output;
+    const tail = rule.kind === 'carry' ? undefined : foldable(result);
     const inputs = Array.from({ length: count }, (_, i) => i).filter((i) => !constantSource(node.inputs[i]));
-    nodes.set(node, { node, rule, weight, tail, inputs, output: tail?.output ?? node.output });
+    nodes.set(node, { node, rule, weight, batchNorm, tail, inputs, output: tail?.output ?? result });
   }
   for (const sub of graph.graphs()) {
     if (sub === graph) continue;
@@ -147,11 +153,25 @@ function findCandidates(graph: Graph, options: PlacementOptions): { nodes: Candi
   return { nodes, refusals };
 }
 
-/** The Relu or Clip (of constant bounds around zero) that alone reads `value`. */
-function foldable(value: Value): Node | undefined {
+/** The BatchNormalization of constants (for inference) that alone reads the output of a Conv or Gemm, and can go into its weight. */
+export function followingBatchNorm(node: Node): Node | undefined {
+  const next = node.is('Conv') || node.is('Gemm') ? soleReader(node.output) : undefined;
+  if (!next?.is('BatchNormalization') || next.inputs[0] !== node.output) return undefined;
+  const isConstant = next.inputs.slice(1).every((v) => v?.constant);
+  return isConstant && next.int('training_mode', 0) === 0 && next.outputs.length === 1 ? next : undefined;
+}
+
+/** The node that alone reads `value`, in the same graph. */
+function soleReader(value: Value): Node | undefined {
   if (value.isGraphOutput || value.uses.size !== 1) return undefined;
   const [next] = value.consumers;
-  if (!next || next.graph !== value.graph || next.domain !== '') return undefined;
+  return next?.graph === value.graph ? next : undefined;
+}
+
+/** The Relu or Clip (of constant bounds around zero) that alone reads `value`. */
+function foldable(value: Value): Node | undefined {
+  const next = soleReader(value);
+  if (next?.domain !== '') return undefined;
   if (next.is('Relu')) return next;
   if (!next.is('Clip') || next.inputs[0] !== value) return undefined;
   const { low, high } = clipBounds(next) ?? {};

@@ -1,6 +1,7 @@
 import { elementCount, type Graph, type Model, Node, Tensor, tensorType, type Use, type Value } from '@pare/core';
 import { removeDeadConstant } from './constant-source.js';
-import { type AffineParameters, coveredRange, integerRange } from './params.js';
+import { writePacked } from './packed-weight.js';
+import { type AffineParameters, coveredRange, type IntegerRange, integerRange } from './params.js';
 import { clipBounds } from './placement.js';
 import type { QuantizedWeight } from './static-weights.js';
 
@@ -10,6 +11,8 @@ export type ActivationType = 'uint8' | 'int8' | 'uint16' | 'int16';
 /** How one activation is quantized. */
 export interface Affine extends AffineParameters {
   readonly dtype: ActivationType;
+  /** The integers to use, when they are fewer than the type has (4 bits in a uint8): a Clip on the integers leaves out the others. */
+  readonly levels?: IntegerRange | undefined;
 }
 
 /** Writes QuantizeLinear and DequantizeLinear into one graph. Parameters that are equal are one initializer. */
@@ -52,12 +55,14 @@ export class QdqWriter {
       tensorType(affine.dtype, value.shape),
     );
     quantize.setOutput(0, integers);
-    const dequantize = this.#node('DequantizeLinear', [integers, ...parameters]);
+    const clip = this.#limit(integers, affine);
+    const dequantize = this.#node('DequantizeLinear', [clip?.output ?? integers, ...parameters]);
     dequantize.setOutput(0, rounded);
     const anchor = quantize.inputs[0]?.producer;
     if (anchor) this.#graph.insertAfter(anchor, quantize);
     else if (this.#graph.first) this.#graph.insertBefore(this.#graph.first, quantize);
-    this.#graph.insertAfter(quantize, dequantize);
+    if (clip) this.#graph.insertAfter(quantize, clip);
+    this.#graph.insertAfter(clip ?? quantize, dequantize);
     if (source !== quantize.inputs[0]) dropDead(source);
   }
 
@@ -70,14 +75,14 @@ export class QdqWriter {
     const dims = source.transposed && before.is('MatMul') ? [...source.tensor.dims].reverse() : source.tensor.dims;
     const isSwapped = dims !== source.tensor.dims;
     const [rows = 1, columns = 1] = source.tensor.dims;
-    const integers = this.#graph.addInitializer(
-      `${name}_quantized`,
-      new Tensor(scheme.dtype, dims, {
-        kind: 'producer',
-        byteLength: elementCount(dims),
-        produce: async () => (isSwapped ? swap(await weight.quantize(), rows, columns) : weight.quantize()),
-      }),
-    );
+    const produce = async (): Promise<Uint8Array> =>
+      isSwapped ? swap(await weight.quantize(), rows, columns) : weight.quantize();
+    const integers = weight.packing
+      ? writePacked(this.#graph, `${name}_quantized`, { packing: weight.packing, dims, produce }, before)
+      : this.#graph.addInitializer(
+          `${name}_quantized`,
+          new Tensor(scheme.dtype, dims, { kind: 'producer', byteLength: elementCount(dims), produce }),
+        );
     const shape = scheme.perChannel ? [scales.length] : [];
     const middle = new Uint8Array(scales.length).fill(scheme.dtype === 'uint8' ? 128 : 0);
     const output = this.#dequantize(
@@ -127,6 +132,20 @@ export class QdqWriter {
     return node.output;
   }
 
+  /** The node that keeps integers within `levels`, where the type has more. */
+  #limit(integers: Value, { dtype, levels }: Affine): Node | undefined {
+    const all = integerRange(dtype, { symmetric: false });
+    if (!levels || (levels.qmin <= all.qmin && levels.qmax >= all.qmax)) return undefined;
+    const clip = new Node('Clip');
+    const bounds = [levels.qmin, levels.qmax].map((bound) => {
+      const name = `${dtype}_${bound}`.replace('-', 'minus_');
+      return this.#graph.value(name) ?? this.#graph.addInitializer(name, Tensor.of(dtype, [], [bound]));
+    });
+    clip.setInputs([integers, ...bounds]);
+    clip.setOutput(0, this.#graph.addValue(this.#graph.freshName(`${integers.name}_limited`), integers.type));
+    return clip;
+  }
+
   #node(opType: string, inputs: readonly Value[]): Node {
     const node = new Node(opType, this.domain);
     node.setInputs(inputs);
@@ -153,7 +172,7 @@ function foldTail(value: Value, affine: Affine): Value {
   if (producer.domain !== '' || !(producer.is('Relu') || producer.is('Clip'))) return value;
   const bounds = clipBounds(producer);
   // QuantizeLinear saturates to all integers of the type, also when a symmetric scale leaves some out.
-  const { lo, hi } = coveredRange(affine, integerRange(affine.dtype, { symmetric: false }));
+  const { lo, hi } = coveredRange(affine, affine.levels ?? integerRange(affine.dtype, { symmetric: false }));
   // Half a step inside the bound is as near as the integers come.
   const slack = affine.scale * 0.5;
   return bounds && lo >= bounds.low - slack && hi <= bounds.high + slack ? producer.inputs[0] : value;

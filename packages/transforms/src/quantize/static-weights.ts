@@ -1,6 +1,7 @@
 import { type Node, PareError } from '@pare/core';
 import { kernels } from '../kernels/index.js';
 import { type ConstantSource, constantSource } from './constant-source.js';
+import type { Packing } from './packed-weight.js';
 import { guardedScales, type InputStatistics, moveBreakingPairs } from './pair-guard.js';
 import { guardBiasScales, integerRange } from './params.js';
 import type { PlacedNode } from './placement.js';
@@ -37,6 +38,8 @@ export interface QuantizedWeight {
   readonly scales: Float32Array;
   /** How many of them were raised for an int32 bias. */
   readonly raised: number;
+  /** How the file holds them, when they are fewer than 8 bits. */
+  readonly packing?: Packing | undefined;
   /** The integers, as bytes in the layout of the stored tensor. Reads the weight again: nothing is kept. */
   quantize(): Promise<Uint8Array>;
 }

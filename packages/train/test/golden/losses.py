@@ -1,6 +1,6 @@
 """Values and gradients of losses by PyTorch in float64, for loss.test.ts:
 
-    python packages/train/test/golden/losses.py
+    python packages/train/test/golden/losses.py && npx biome format --write packages/train/test/golden
 
 writes losses.json beside this file. Made with torch 2.13.0.
 """

@@ -41,6 +41,16 @@ export function derive(
   });
 }
 
+/** The elements of `tensor`, read or computed. Do not change them. */
+export async function readWeights(tensor: Tensor): Promise<Weights> {
+  return decode(tensor.dtype, await tensor.load());
+}
+
+/** A tensor of `values`, rounded to `dtype`. */
+export function storeWeights(dtype: DType, dims: readonly number[], values: Weights): Tensor {
+  return new Tensor(dtype, dims, { kind: 'bytes', bytes: encode(dtype, values) });
+}
+
 function decode(dtype: DType, bytes: Uint8Array): Weights {
   if (dtype === 'float16') return kernels().fromFloat16(bytes);
   if (dtype === 'bfloat16') return kernels().fromBfloat16(bytes);

@@ -2,6 +2,8 @@ import type { Model, Node, Value } from '@pare/core';
 import { type NodeSelection, nodeSelector } from '../../quantize/select.js';
 import { analyzeChannels, type ChannelAnalysis } from './analyze.js';
 import type { Place, Role } from './channel-op.js';
+import type { ChannelSpace } from './channel-space.js';
+import { type Consumer, consumersOf } from './consumers.js';
 import { applyCut } from './cut.js';
 
 /** Where the units of a group lie in one constant, as one node reads it. */
@@ -17,6 +19,17 @@ export interface ChannelMember {
   readonly indices: readonly (readonly number[])[];
 }
 
+/** Where the units of a group lie in what a layer multiplies with its weights. */
+export interface ChannelInput {
+  /** The activation. */
+  readonly value: Value;
+  readonly axis: number;
+  readonly rank: number;
+  readonly length: number;
+  /** By unit: the places along the axis. */
+  readonly indices: readonly (readonly number[])[];
+}
+
 /** Channels that are in the same places of the same layers, and can be removed independently of each other. */
 export interface ChannelGroup {
   /** The layer that computes them, for messages. */
@@ -24,6 +37,8 @@ export interface ChannelGroup {
   /** How many units the group has. A unit is what goes together: in a plain layer one output channel. */
   readonly size: number;
   readonly members: readonly ChannelMember[];
+  /** What the layers behind read of it. */
+  readonly inputs: readonly ChannelInput[];
   /** The same for groups of the same make-up (the operators they go through), whatever their sizes. */
   readonly kind: string;
   /** Whether a unit whose weights are all zero can go without any effect. Not so where an average is taken over the channels. */
@@ -77,7 +92,9 @@ function analyze(model: Model, selection: NodeSelection): ChannelAnalysis {
   return analyzeChannels(model, (node) => !selected(node));
 }
 
-function numberedGroups({ places, zones, space }: ChannelAnalysis): NumberedGroup[] {
+function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
+  const { places, zones, space } = analysis;
+  const consumers = new Map(consumersOf(analysis).map((consumer) => [consumer.place, consumer]));
   const occurrences = new Map<number, Map<Place, number[]>>();
   for (const place of places) {
     for (const [i, channel] of place.channels.entries()) {
@@ -113,6 +130,11 @@ function numberedGroups({ places, zones, space }: ChannelAnalysis): NumberedGrou
       name: nameOf([...first.keys()]),
       size: units.length,
       members,
+      inputs: inputsOf(
+        units,
+        [...first.keys()].flatMap((place) => consumers.get(place) ?? []),
+        space,
+      ),
       kind: kindOf(first),
       isExact: !space.isInexact(units[0] as number),
       parametersPerUnit: parametersOf(first),
@@ -120,6 +142,20 @@ function numberedGroups({ places, zones, space }: ChannelAnalysis): NumberedGrou
     });
   }
   return groups;
+}
+
+/** What `consumers` read of `units`, each activation once. */
+function inputsOf(units: readonly number[], consumers: readonly Consumer[], space: ChannelSpace): ChannelInput[] {
+  const number = new Map(units.map((unit, i) => [unit, i]));
+  const inputs = new Map<string, ChannelInput>();
+  for (const { data, axis, rank, channels } of consumers) {
+    const indices = units.map((): number[] => []);
+    for (const [i, channel] of channels.entries()) {
+      for (const unit of space.units(channel)) indices[number.get(unit) ?? -1]?.push(i);
+    }
+    inputs.set(`${data.name}:${axis}`, { value: data, axis, rank, length: channels.length, indices });
+  }
+  return [...inputs.values()];
 }
 
 function nameOf(places: readonly Place[]): string {

@@ -16,15 +16,15 @@ function reducedAxes(op: Parameters<ChannelRule>[0]): number[] | undefined {
   return given.map((axis) => (axis < 0 ? axis + rank : axis));
 }
 
-/** Sums lose nothing with a channel of zeros (`isSum`); a mean or a maximum over fewer channels is another number. */
+/** Sums, means and extremes over fewer channels mean much the same (`isTolerant`); products and exponentials do not. */
 const reduce =
-  (isSum: boolean): ChannelRule =>
+  (isTolerant: boolean): ChannelRule =>
   (op) => {
     const axes = op.axes(0);
     const over = reducedAxes(op);
     if (!over) return op.pinAll(axes, 'reduces over axes that are computed') && [];
     for (const axis of over) {
-      if (isSum) op.markInexact(axes[axis] ?? null);
+      if (isTolerant) op.markInexact(axes[axis] ?? null);
       else op.pin(axes[axis] ?? null, 'reduces over them');
     }
     const keeps = op.node.int('keepdims', 1) !== 0;
@@ -65,9 +65,9 @@ export const pooling: ChannelRules = {
   ReduceSumSquare: reduce(true),
   ReduceLogSum: reduce(false),
   ReduceLogSumExp: reduce(false),
-  ReduceMax: reduce(false),
-  ReduceMean: reduce(false),
-  ReduceMin: reduce(false),
+  ReduceMax: reduce(true),
+  ReduceMean: reduce(true),
+  ReduceMin: reduce(true),
   ReduceProd: reduce(false),
   ArgMax: arg,
   ArgMin: arg,

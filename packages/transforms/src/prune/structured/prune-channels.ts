@@ -1,0 +1,79 @@
+import {
+  type Model,
+  PareError,
+  type Transform,
+  type TransformContext,
+  type TransformResult,
+  throwIfAborted,
+} from '@pare/core';
+import { type ChannelScore, type ScoreOptions, scorerOf, weightReader } from './channel-score.js';
+import { countParameters } from './cost.js';
+import { type GoalOptions, goalOf, reach } from './goal.js';
+import { type ChannelGroup, channelGroups, removeChannels } from './groups.js';
+import type { Samples } from './observe.js';
+import { type KeepOptions, Plan, type Ranking } from './ranking.js';
+import type { UnitScores } from './score.js';
+
+/** Options of `pruneChannels`. */
+export interface PruneChannelsOptions extends GoalOptions, ScoreOptions, KeepOptions {
+  /** Default `magnitude`. */
+  readonly score?: ChannelScore | undefined;
+  /** How units of different layers are compared. Default `global`. */
+  readonly ranking?: Ranking | undefined;
+  /**
+   * Samples of what the model will see. They serve the score `activation`, the measuring of latency, and the shapes that
+   * multiply-accumulates are counted for.
+   */
+  readonly samples?: Samples | undefined;
+}
+
+/**
+ * Removes whole channels (filters, heads, hidden units) with all that is coupled to them: the model becomes smaller in shape, runs
+ * anywhere, and keeps its inputs and outputs. The units of the lowest scores go, as many as the goal takes and no more.
+ *
+ * Convolutions of any kind, products, normalizations, attention, LSTM and GRU are known, through reshapes, splits, joins, residual
+ * and gating connections. What passes an operator without a rule, a subgraph, or an output of the model stays; `notes` say why.
+ * The model should be simplified first. Train it afterwards.
+ * @throws PareError `bad-option` for a goal that is none, and for scores that lack what they need; `unsupported` when the goal
+ *   cannot be reached; `engine`; `aborted`. The model is unchanged then.
+ */
+export function pruneChannels(options: PruneChannelsOptions): Transform {
+  goalOf(options.goal);
+  return { name: 'pruneChannels', apply: (model, context) => apply(model, options, context) };
+}
+
+async function apply(model: Model, options: PruneChannelsOptions, context: TransformContext): Promise<TransformResult> {
+  const { groups, refusals } = channelGroups(model, options);
+  if (groups.length === 0) {
+    throw new PareError('unsupported', `No channel of the model can be removed. ${refusals.slice(0, 3).join(' ')}`);
+  }
+  const plan = await planOf(model, groups, options, context);
+  const { removal, reached } = await reach(model, groups, plan, options, context);
+  const before = countParameters(model);
+  removeChannels(model, removal, options);
+  const notes = groups.flatMap(({ name, size }, i) => {
+    const gone = removal[i]?.length ?? 0;
+    return gone > 0 ? [`${name}: ${size - gone} of ${size} channels left.`] : [];
+  });
+  const share = (100 * (1 - countParameters(model) / before)).toFixed(1);
+  notes.push(`${(100 * reached).toFixed(1)} % of the ${goalOf(options.goal).what} went, ${share} % of the parameters.`);
+  return { changed: removal.filter((units) => units.length > 0).length, notes: [...notes, ...refusals] };
+}
+
+async function planOf(
+  model: Model,
+  groups: readonly ChannelGroup[],
+  options: PruneChannelsOptions,
+  context: TransformContext,
+): Promise<Plan> {
+  const { score = 'magnitude', ranking = 'global' } = options;
+  const scorer = await scorerOf(score, model, groups, options, context);
+  const weights = weightReader();
+  const found: UnitScores[] = [];
+  for (const group of groups) {
+    throwIfAborted(context.signal);
+    found.push(await scorer(group, weights));
+    context.onProgress?.('score', found.length, groups.length);
+  }
+  return new Plan(groups, found, options, { ranking, isGlobal: score === 'lamp' || score === 'random' });
+}

@@ -8,6 +8,7 @@ import { ELEMENTWISE } from './elementwise.js';
 import { INDEXING } from './indexing.js';
 import { MATMUL } from './matmul.js';
 import { NORMALIZATION } from './normalization.js';
+import { PAD } from './pad.js';
 import { POOLING } from './pooling.js';
 import { REDUCTION } from './reduction.js';
 import { RESIZE } from './resize.js';
@@ -26,6 +27,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...INDEXING,
   ...MATMUL,
   ...NORMALIZATION,
+  ...PAD,
   ...POOLING,
   ...REDUCTION,
   ...RESIZE,

@@ -33,19 +33,46 @@ export const SHAPE: Readonly<Record<string, Rule>> = {
   Split: (op) => {
     const axis = op.axis('axis', 0);
     return [
-      () => {
-        const dims = op.shape();
-        const given = op.numbers(1);
-        const even = Math.ceil((dims[axis] as number) / op.node.outputs.length);
-        let left = dims[axis] as number;
-        const parts = op.node.outputs.map((y, i) => {
-          const length = given?.[i] ?? Math.min(even, left);
-          left -= length;
-          return y ? op.g(i) : op.emit.fill(dims.with(axis, length), 0, op.x());
-        });
-        return op.emit.concat(parts, axis);
-      },
+      () =>
+        op.emit.concat(
+          op.node.outputs.map((_, i) => op.g(i)),
+          axis,
+        ),
       null,
     ];
   },
+  // Copies are summed: each axis becomes (copies, length).
+  Tile: (op) => [
+    () => {
+      const e = op.emit;
+      const dims = op.shape();
+      const repeats = op.numbers(1) ?? [];
+      const apart = e.reshape(
+        op.g(),
+        dims.flatMap((d, i) => [repeats[i] as number, d]),
+      );
+      const copies = dims.flatMap((_, i) => (repeats[i] === 1 ? [] : [2 * i]));
+      return e.reshape(e.sum(apart, copies), dims);
+    },
+    null,
+  ],
+  // What was set to 0 gets 0.
+  Trilu: (op) => [
+    () => op.emit.op('Trilu', op.has(1) ? [op.g(), op.x(1)] : [op.g()], { upper: op.node.int('upper', 1) }),
+    null,
+  ],
+  // SpaceToDepth is the inverse of the mode DCR. In the mode CRD the channels [C, b, b] went to rows and columns.
+  DepthToSpace: (op) => [
+    () => {
+      const e = op.emit;
+      const blocksize = op.node.int('blocksize', 1);
+      if (op.node.string('mode', 'DCR') === 'DCR') return e.op('SpaceToDepth', [op.g()], { blocksize });
+      const [n, c, h, w] = op.shape() as [number, number, number, number];
+      const blocks = e.reshape(op.g(), [n, c / blocksize ** 2, h, blocksize, w, blocksize]);
+      return e.reshape(e.transpose(blocks, [0, 1, 3, 5, 2, 4]), op.shape());
+    },
+  ],
+  SpaceToDepth: (op) => [
+    () => op.emit.op('DepthToSpace', [op.g()], { blocksize: op.node.int('blocksize', 1), mode: 'DCR' }),
+  ],
 };

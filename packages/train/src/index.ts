@@ -1,5 +1,6 @@
 export * from './autodiff/index.js';
 export * from './data/index.js';
+export * from './distill/index.js';
 export * from './evaluate.js';
 export * from './loss/index.js';
 export * from './optimizer/index.js';

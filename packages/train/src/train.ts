@@ -318,7 +318,7 @@ function check({ epochs, batchSize = 1, accumulate = 1 }: TrainOptions): void {
 }
 
 /** Shape of each input for one sample, from the first one. */
-async function sampleShapes(dataset: Dataset, ports: readonly Port[]): Promise<Record<string, readonly number[]>> {
+export async function sampleShapes(dataset: Dataset, ports: readonly Port[]): Promise<Record<string, readonly number[]>> {
   for await (const sample of dataset) {
     const fit = fitData(sample, ports, dataset.name);
     const tensors = fitSample(sample, ports, fit, dataset.name, 0);

@@ -83,7 +83,8 @@ export class Emitter {
     attributes: Readonly<Record<string, AttributeLike>> = {},
     outputs = 1,
   ): Node {
-    const names = Array.from({ length: outputs }, () => this.graph.freshName(`${type}_out`));
+    const hint = (i: number): string => (outputs === 1 ? `${type}_out` : `${type}_out_${i}`);
+    const names = Array.from({ length: outputs }, (_, i) => this.graph.freshName(hint(i)));
     const node = this.graph.addNode(type, inputs, { attributes, outputs: names });
     this.inference.extend(node);
     return node;

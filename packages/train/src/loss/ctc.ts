@@ -24,7 +24,7 @@ const NEVER = -1e30;
  * by the forward recursion in logarithms (Graves et al., 2006, equations 6 to 8). Minus its logarithm over S, mean over the
  * samples. Labels that no path can spell (longer than the steps allow) count as 0.
  *
- * The recursion is unrolled: about six nodes a time step, and as many again for the gradient.
+ * The recursion is unrolled: seven nodes a time step, and a few more for the gradient.
  * @throws PareError `bad-option` for outputs that do not have three axes, or a blank that is no class.
  */
 export function ctc(options: CtcOptions = {}): Loss {
@@ -38,8 +38,9 @@ export function ctc(options: CtcOptions = {}): Loss {
         throw new PareError('bad-option', `Loss "ctc" needs an output of three axes; "${answer.name}" has not.`);
       }
       const logits = logitsOf(emit, answer, name, { kind: 'softmax', axis: 2 });
-      const ordered = layout === 'TNC' ? emit.transpose(logits, [1, 0, 2]) : logits;
-      const [n, steps, classes] = emit.shape(ordered) as [number, number, number];
+      // Time first, so that a step is a piece of memory.
+      const ordered = layout === 'TNC' ? logits : emit.transpose(logits, [1, 0, 2]);
+      const [steps, n, classes] = emit.shape(ordered) as [number, number, number];
       if (!(Number.isInteger(blank) && blank >= 0 && blank < classes)) {
         throw new PareError('bad-option', `The blank is class ${blank}, but "${answer.name}" has ${classes} classes.`);
       }
@@ -48,29 +49,26 @@ export function ctc(options: CtcOptions = {}): Loss {
       const { symbols, isSkip, length } = paths(emit, labels, blank, logits);
       const width = 2 * longest + 1;
       const logP = emit.op('LogSoftmax', [ordered], { axis: 2 });
-      // [N, T, 2L + 1]: at each step the log-probability of each symbol of the path.
-      const index = emit.expand(emit.reshape(symbols, [n, 1, width]), [n, steps, width]);
+      // At each step the log-probability of each symbol of the path: T times [1, N, 2L + 1].
+      const index = emit.expand(symbols, [steps, n, width]);
       const emission = emit.op('GatherElements', [logP, index], { axis: 2 });
-      const at = (t: number): Value => emit.reshape(emit.slice(emission, [1], [t], [t + 1]), [n, width]);
+      const at = emit.node('Split', [emission], { axis: 0, num_outputs: steps }, steps).outputs as Value[];
 
       // A path begins with the first blank or the first symbol.
-      const start = emit.constant(
-        emit.dtype(logits),
-        [1, width],
-        Array.from({ length: width }, (_, s) => (s < 2 ? 0 : NEVER)),
-      );
-      let alpha = emit.add(at(0), start);
-      const never = emit.fill([n, 2], NEVER, logits);
-      for (let t = 1; t < steps; t++) {
-        const padded = emit.concat([never, alpha], 1);
-        const one = emit.slice(padded, [1], [1], [width + 1]);
-        const two = emit.add(emit.slice(padded, [1], [0], [width]), isSkip);
-        alpha = emit.add(at(t), logSumExp(emit, [alpha, one, two]));
+      const begin = Array.from({ length: width }, (_, s) => (s < 2 ? 0 : NEVER));
+      let alpha = emit.add(at[0] as Value, emit.constant(emit.dtype(logits), [1, 1, width], begin));
+      const never = emit.fill([1, n, 2], NEVER, logits);
+      for (const now of at.slice(1)) {
+        const padded = emit.concat([never, alpha], 2);
+        const one = emit.slice(padded, [2], [1], [width + 1]);
+        const two = emit.add(emit.slice(padded, [2], [0], [width]), isSkip);
+        alpha = emit.add(now, logSumExp(emit, [alpha, one, two]));
       }
       // It ends with the last symbol or the blank behind it: places 2S - 1 and 2S.
       const last = emit.mul(length, 2);
+      const states = emit.reshape(alpha, [n, width]);
       const end = (place: Value): Value =>
-        emit.reshape(emit.op('GatherElements', [alpha, emit.reshape(place, [n, 1])], { axis: 1 }), [n]);
+        emit.reshape(emit.op('GatherElements', [states, emit.reshape(place, [n, 1])], { axis: 1 }), [1, n]);
       const before = emit.op('Max', [emit.sub(last, 1), emit.ints([0])]);
       const nothing = emit.compare('Equal', length, 0);
       const total = logSumExp(emit, [end(last), emit.where(nothing, NEVER, end(before))]);
@@ -104,12 +102,7 @@ function paths(
   return { symbols, isSkip, length };
 }
 
-/** log of the sum of the exponentials, without overflow. */
+/** log of the sum of the exponentials of `terms` [1, ...], without overflow. */
 function logSumExp(emit: Emitter, terms: readonly Value[]): Value {
-  const rank = emit.rank(terms[0] as Value);
-  const stacked = emit.concat(
-    terms.map((term) => emit.reshape(term, [...emit.shape(term), 1])),
-    rank,
-  );
-  return emit.op('ReduceLogSumExp', [stacked, emit.ints([rank])], { keepdims: 0 });
+  return emit.op('ReduceLogSumExp', [emit.concat(terms, 0), emit.ints([0])], { keepdims: 1 });
 }

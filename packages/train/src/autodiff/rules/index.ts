@@ -4,12 +4,14 @@ import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
 import { BATCH_NORMALIZATION } from './batch-normalization.js';
 import { CONV } from './conv.js';
+import { EINSUM } from './einsum.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { INDEXING } from './indexing.js';
 import { MATMUL } from './matmul.js';
 import { NORMALIZATION } from './normalization.js';
 import { PAD } from './pad.js';
 import { POOLING } from './pooling.js';
+import { RECURRENT } from './recurrent.js';
 import { REDUCTION } from './reduction.js';
 import { RESIZE } from './resize.js';
 import { SELECTION } from './selection.js';
@@ -23,12 +25,14 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...ARITHMETIC,
   ...BATCH_NORMALIZATION,
   ...CONV,
+  ...EINSUM,
   ...ELEMENTWISE,
   ...INDEXING,
   ...MATMUL,
   ...NORMALIZATION,
   ...PAD,
   ...POOLING,
+  ...RECURRENT,
   ...REDUCTION,
   ...RESIZE,
   ...SELECTION,

@@ -68,7 +68,8 @@ function ungather(op: Adjoint): Value {
   }
   const outer = product(dims.slice(0, axis));
   const inner = product(dims.slice(axis + 1));
-  return addRows(op, e.reshape(e.op('Mod', [indices, e.ints([extent])]), [1, count]), outer, extent, inner);
+  const rows = e.op('Mod', [e.cast(indices, 'int64'), e.ints([extent])]);
+  return addRows(op, e.reshape(rows, [1, count]), outer, extent, inner);
 }
 
 /** Data [batch.., d_1, .., d_k, inner..], indices [batch.., .., k]. */

@@ -1,4 +1,5 @@
 export * from './autodiff/index.js';
+export { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint.js';
 export * from './data/index.js';
 export * from './distill/index.js';
 export * from './evaluate.js';

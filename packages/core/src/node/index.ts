@@ -1,6 +1,7 @@
+export { StagedFile } from './atomic.js';
 export { type CompressedSizes, compressedSizes } from './compressed-sizes.js';
 export { nodeEngine } from './engine.js';
-export { FileSource } from './file.js';
+export { FileSource, ioError } from './file.js';
 export { readModel } from './read-model.js';
 export type { RuntimeName } from './runtime.js';
 export { wasmEngine } from './wasm-engine.js';

@@ -11,7 +11,7 @@ import {
   staticShape,
   type Value,
 } from '@pare/core';
-import { Emitter, gradient, gradientName } from '../src/index.js';
+import { Emitter, gradient, gradientName } from '../src/autodiff/index.js';
 
 /** What `checkGradient` may be told. */
 export interface CheckOptions {

@@ -1,6 +1,7 @@
 import type { Node, Value } from '@pare/core';
 import { PareError } from '@pare/core';
 import type { Emitter } from './emitter.js';
+import type { sweep } from './sweep.js';
 
 /** Emits the gradient of one input, when that is wanted; null where none flows. */
 export type Pullback = (() => Value | null) | null;
@@ -16,13 +17,16 @@ export type Rule = (op: Adjoint) => readonly Pullback[];
 export class Adjoint {
   /**
    * `captured`: the values of graphs around that subgraphs of the node read, which count as inputs after its own.
-   * `gradients`: dL/d(output), null where nothing flows; one is not null.
+   * `gradients`: dL/d(output), null where nothing flows; one is not null. `wanted`: the values whose gradients are of use.
+   * `sweep`: differentiates the graphs inside.
    */
   constructor(
     readonly node: Node,
     readonly emit: Emitter,
     readonly captured: readonly Value[],
     private readonly gradients: readonly (Value | null)[],
+    readonly wanted: ReadonlySet<Value>,
+    readonly sweep: typeof sweep,
   ) {}
 
   /** Whether input `index` is there. */

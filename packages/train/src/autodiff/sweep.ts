@@ -38,6 +38,8 @@ export function sweep(
         emit,
         captured,
         outputs.map((y) => y && total(y)),
+        carries,
+        sweep,
       ),
     );
     for (const [i, input] of [...node.inputs, ...captured].entries()) {

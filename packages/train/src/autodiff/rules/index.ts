@@ -3,6 +3,7 @@ import type { Rule } from '../rule.js';
 import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
 import { BATCH_NORMALIZATION } from './batch-normalization.js';
+import { CONTROL } from './control.js';
 import { CONV } from './conv.js';
 import { EINSUM } from './einsum.js';
 import { ELEMENTWISE } from './elementwise.js';
@@ -24,6 +25,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...ACTIVATION,
   ...ARITHMETIC,
   ...BATCH_NORMALIZATION,
+  ...CONTROL,
   ...CONV,
   ...EINSUM,
   ...ELEMENTWISE,

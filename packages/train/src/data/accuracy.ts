@@ -8,16 +8,16 @@ export interface RightAnswers {
 
 /**
  * Compares logits (or probabilities) [N, C, d...] with class numbers [N, d...]: the answer is the class with the largest number,
- * the first of equal ones. `axis` is that of the classes (default 1, negative from the end). Labels equal to `ignoreIndex` do not
- * count, nor do samples from `count` on (those that fill up a batch).
+ * the first of equal ones. The classes may be on another axis: it is the one that the labels lack. Labels equal to `ignoreIndex`
+ * do not count, nor do samples from `count` on (those that fill up a batch).
  */
 export function rightAnswers(
   logits: HostTensor,
   label: HostTensor,
-  options: { readonly axis?: number; readonly ignoreIndex?: number | undefined; readonly count?: number } = {},
+  options: { readonly ignoreIndex?: number | undefined; readonly count?: number } = {},
 ): RightAnswers {
   const { dims } = logits;
-  const axis = ((options.axis ?? 1) + dims.length) % dims.length;
+  const axis = classAxis(dims, label.dims);
   const classes = dims[axis] as number;
   const inner = elementCount(dims.slice(axis + 1));
   const perSample = elementCount(dims.slice(1)) / classes;
@@ -38,4 +38,10 @@ export function rightAnswers(
     counted++;
   }
   return { right, counted };
+}
+
+/** The first axis, the batch aside, without which `dims` are those of the labels; 1 when there is none. */
+function classAxis(dims: readonly number[], labelDims: readonly number[]): number {
+  const axis = dims.findIndex((_, i) => i > 0 && dims.filter((_, d) => d !== i).join() === labelDims.join());
+  return Math.max(axis, 1);
 }

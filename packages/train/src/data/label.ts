@@ -1,5 +1,4 @@
 import {
-  arrayType,
   type Dataset,
   elementCount,
   type HostTensor,
@@ -20,11 +19,6 @@ export interface LabelSpec extends Partial<ClassRange> {
 
 /** Writes the label of one sample, checked, to `to[offset]`. `where` names the sample in messages. */
 export type LabelWriter = (label: unknown, to: TypedArray, offset: number, where: string) => void;
-
-/** A list of labels, all in the form of `spec`. */
-export function labelArray({ dtype, dims }: LabelSpec, count: number): TypedArray {
-  return new (arrayType(dtype))(elementCount(dims) * count);
-}
 
 /**
  * The function that turns labels of `dataset` into what `spec` asks for. Classes are numbers, or names of `dataset.classes`;
@@ -94,25 +88,25 @@ export function labelWriter(spec: LabelSpec, dataset: Pick<Dataset, 'classes'>):
   };
 }
 
-/** The elements of a label of the shape `dims`; a bare value is one of the shape [], or of one element. */
-function elements(
-  label: unknown,
-  dims: readonly number[],
-  where: string,
-): ArrayLike<unknown> & Iterable<unknown> & { entries(): IterableIterator<[number, unknown]> } {
+/** The elements of a label of the shape `dims`; a bare value is a label of one element. */
+function elements(label: unknown, dims: readonly number[], where: string): Elements {
   if (!isTensor(label)) {
     if (elementCount(dims) === 1) return [label];
     throw wrong(label, where, `a tensor of the shape [${dims.join(', ')}]`);
   }
   // Ones at the end do not matter: a column of labels is a list of them.
   const bare = (shape: readonly number[]): string => shape.join().replace(/(^|,)1(,1)*$/u, '');
-  if (bare(label.dims) === bare(dims))
-    return (label.dtype.endsWith('float16') ? toNumbers(label) : label.data) as Float64Array;
+  if (bare(label.dims) === bare(dims)) return label.dtype.endsWith('float16') ? toNumbers(label) : label.data;
   throw new PareError(
     'bad-data',
     `${where} has a label of the shape [${label.dims.join(', ')}], and the loss takes [${dims.join(', ')}]` +
       `${dims.length === 0 ? ': give the number of the class, not a vector' : ''}.`,
   );
+}
+
+/** What arrays and typed arrays have in common. */
+interface Elements {
+  entries(): IterableIterator<[number, unknown]>;
 }
 
 function listOf(label: unknown): readonly unknown[] | undefined {

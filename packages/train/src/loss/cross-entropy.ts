@@ -65,15 +65,8 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Loss {
       const nll = weightedMean(emit, emit.neg(right), weight, weight);
       if (smoothing === 0) return nll;
 
-      const spread = weights
-        ? emit.mul(
-            logP,
-            emit.reshape(
-              weights,
-              dims.map((_, i) => (i === axis ? classes : 1)),
-            ),
-          )
-        : logP;
+      const perClass = dims.map((d, i) => (i === axis ? d : 1));
+      const spread = weights ? emit.mul(logP, emit.reshape(weights, perClass)) : logP;
       const even = emit.neg(emit.sum(spread, [axis], false));
       const smooth = weightedMean(emit, even, counts, weight);
       return emit.add(emit.mul(nll, 1 - smoothing), emit.mul(smooth, smoothing / classes));

@@ -26,7 +26,10 @@ export interface ClassRange {
   readonly ignoreIndex?: number | undefined;
 }
 
-/** What a loss sees of the training graph. Lengths are all known, that of the batch too. */
+/**
+ * What a loss sees of the training graph. Lengths are all known, that of the batch too. Its functions may be taken out of it
+ * (`({ emit, output }) => ...`).
+ */
 export interface LossScope {
   /** Appends nodes. */
   readonly emit: Emitter;

@@ -16,6 +16,7 @@ const bytes = fc.uint8Array({ maxLength: 20 });
 const number = fc.oneof(fc.double(), fc.constantFrom(-0, Number.NaN, Infinity, -Infinity));
 const record = <T>(value: fc.Arbitrary<T>) =>
   fc.array(fc.tuple(name, value), { maxLength: 4 }).map((entries) => Object.fromEntries(entries) as Record<string, T>);
+const statistics = record(floats).map((entries) => new Map(Object.entries(entries)));
 const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({
   run: fc.string(),
   step: fc.nat(),
@@ -26,8 +27,8 @@ const checkpoints: fc.Arbitrary<Checkpoint> = fc.record({
     buffers: record(floats),
     masks: record(bytes),
   }),
-  statistics: record(floats),
-  best: fc.option(floats, { nil: undefined }),
+  statistics,
+  best: fc.option(fc.record({ values: floats, statistics }), { nil: undefined }),
   progress: fc.record({ epoch: fc.nat(), history: fc.array(number), random: fc.array(fc.nat()), more: fc.string() }),
 });
 
@@ -40,8 +41,9 @@ function small(): Checkpoint {
     'w',
     Uint8Array.from({ length: 15 }, (_, i) => i % 2),
   );
-  const statistics = { 'bn.mean': Float32Array.of(1, 2, 3) };
-  return { run: 'abc', step: 1, parameters: store.state(), statistics, progress: { epoch: 0, loss: [2.5] } };
+  const statistics = new Map([['bn.mean', Float32Array.of(1, 2, 3)]]);
+  const best = { values: store.snapshot(), statistics };
+  return { run: 'abc', step: 1, parameters: store.state(), statistics, best, progress: { epoch: 0, loss: [2.5] } };
 }
 
 describe('crc32', () => {

@@ -10,14 +10,21 @@ export interface Checkpoint {
   readonly step: number;
   readonly parameters: ParameterState;
   /** Running statistics of BatchNormalization, by the names of their initializers. */
-  readonly statistics: Readonly<Record<string, Float32Array>>;
-  /** The best weights so far, as `ParameterStore.snapshot` gave them. */
-  readonly best?: Float32Array | undefined;
+  readonly statistics: ReadonlyMap<string, Float32Array>;
+  /** The best weights so far: a `ParameterStore.snapshot` and the statistics that go with it. */
+  readonly best?: SavedWeights | undefined;
   /**
    * Whatever else the loop must know: epoch, place in the epoch, state of random numbers, history. Plain JSON, but for numbers,
    * which come back exactly, NaN and infinities included.
    */
   readonly progress: unknown;
+}
+
+/** What a model can be made of. */
+export interface SavedWeights {
+  /** In the layout of the ParameterStore. */
+  readonly values: Float32Array;
+  readonly statistics: ReadonlyMap<string, Float32Array>;
 }
 
 // The file, little-endian:
@@ -53,12 +60,14 @@ const ELEMENT_BYTES = { float32: 4, uint8: 1 } as const;
  */
 export function encodeCheckpoint({ run, step, parameters, statistics, best, progress }: Checkpoint): Uint8Array[] {
   const data: Uint8Array[] = [];
-  const arrays = Object.entries({
-    ...prefixed('buffers/', parameters.buffers),
-    ...prefixed('masks/', parameters.masks),
-    ...prefixed('statistics/', statistics),
-    ...(best ? { best } : {}),
-  }).map(([name, array]): ArrayHeader => {
+  const sections = [
+    ...under('buffers/', Object.entries(parameters.buffers)),
+    ...under('masks/', Object.entries(parameters.masks)),
+    ...under('statistics/', statistics),
+    ...under('best/', best ? [['values', best.values] as const] : []),
+    ...under('best-statistics/', best?.statistics ?? []),
+  ];
+  const arrays = sections.map(([name, array]): ArrayHeader => {
     const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
     const padding = new Uint8Array(-bytes.byteLength & 7);
     data.push(bytes, padding);
@@ -84,15 +93,18 @@ export function decodeCheckpoint(bytes: Uint8Array, name = 'the checkpoint'): Ch
     return [path, viewOf(section, type, length)] as const;
   });
   if (at !== bytes.byteLength) throw damaged(name, `it goes on after byte ${at}, where it should end`);
-  const under = <T>(prefix: string): Record<string, T> =>
-    Object.fromEntries(arrays.flatMap(([k, v]) => (k.startsWith(prefix) ? [[k.slice(prefix.length), v as T]] : [])));
+  const entries = <T>(prefix: string): [string, T][] =>
+    arrays.flatMap(([path, array]) => (path.startsWith(prefix) ? [[path.slice(prefix.length), array as T]] : []));
+  const buffers = Object.fromEntries(entries<Float32Array>('buffers/'));
+  const masks = Object.fromEntries(entries<Uint8Array>('masks/'));
+  const values = arrays.find(([path]) => path === 'best/values')?.[1] as Float32Array | undefined;
   const { run, step, progress } = header;
   return {
     run,
     step,
-    parameters: { parameters: header.parameters, buffers: under('buffers/'), masks: under('masks/') },
-    statistics: under('statistics/'),
-    best: arrays.find(([path]) => path === 'best')?.[1] as Float32Array | undefined,
+    parameters: { parameters: header.parameters, buffers, masks },
+    statistics: new Map(entries('statistics/')),
+    best: values && { values, statistics: new Map(entries('best-statistics/')) },
     progress,
   };
 }
@@ -170,8 +182,8 @@ function readNumber(_key: string, value: unknown): unknown {
   return text === 'NaN' || text === 'Infinity' || text === '-Infinity' || text === '-0' ? Number(text) : value;
 }
 
-function prefixed<T>(prefix: string, record: Readonly<Record<string, T>>): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+function under<T>(prefix: string, entries: Iterable<readonly [string, T]>): [string, T][] {
+  return Array.from(entries, ([name, value]) => [prefix + name, value]);
 }
 
 function viewOf(section: Uint8Array, type: ArrayHeader['type'], length: number): Float32Array | Uint8Array {

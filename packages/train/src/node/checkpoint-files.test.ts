@@ -23,7 +23,7 @@ const checkpoint = (step: number): Checkpoint => ({
     buffers: { values: new Float32Array(100).fill(step) },
     masks: {},
   },
-  statistics: {},
+  statistics: new Map(),
   best: undefined,
   progress: { step },
 });
@@ -112,7 +112,7 @@ describe('checkpoint files', () => {
       for (let step = Number(process.argv[2]); ; step++) {
         values.fill(step);
         const parameters = { parameters: [{ name: 'w', dims: [1e6], offset: 0 }], buffers: { values }, masks: {} };
-        await saveCheckpoint(${JSON.stringify(folder)}, { run: 'run', step, parameters, statistics: {}, progress: { step } });
+        await saveCheckpoint(${JSON.stringify(folder)}, { run: 'run', step, parameters, statistics: [], progress: { step } });
       }`;
     let step = 0;
     for (const delay of [60, 83, 101, 127]) {

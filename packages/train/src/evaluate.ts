@@ -5,9 +5,12 @@ import {
   type Model,
   PareError,
   type Port,
+  type Session,
   throwIfAborted,
 } from '@pare/core';
 import { evaluationBatches, rightAnswers, type SampleBatch, type TrainingData } from './data/index.js';
+import type { Loss } from './loss/loss.js';
+import { lossGraph } from './training-graph.js';
 
 /** How good answers are. */
 export interface Score {
@@ -74,5 +77,43 @@ export async function evaluate(
     return sum / data.size;
   } finally {
     await session.close();
+  }
+}
+
+/**
+ * The mean of `loss` over the samples of `data`, of a model as it is for inference. The loss must need nothing but labels.
+ * @throws PareError what building the loss and the engine throw; `aborted`.
+ */
+export async function evaluateLoss(
+  engine: Engine,
+  model: Model,
+  data: TrainingData,
+  loss: Loss,
+  options: { readonly threads?: number; readonly signal?: AbortSignal | undefined } = {},
+): Promise<number> {
+  const { threads = 1, signal } = options;
+  const size = Math.min(BATCH, data.size);
+  let session: Session | undefined;
+  let [sum, rows] = [0, 0];
+  let name = '';
+  try {
+    for await (const batch of evaluationBatches(data, { batchSize: size })) {
+      throwIfAborted(signal);
+      // Its shapes are fixed: the last, smaller batch has a graph of its own.
+      if (batch.count !== rows) {
+        await session?.close();
+        const graph = await lossGraph(model, { loss, inputShapes: data.batchShapes(batch.count) });
+        session = await engine.open(graph.model, { threads, ...(signal ? { signal } : {}) });
+        name = graph.loss;
+        rows = batch.count;
+      }
+      const known = new Set(session?.inputs.map((port) => port.name));
+      const feeds = Object.entries({ ...batch.inputs, ...batch.targets }).filter(([key]) => known.has(key));
+      const result = await session?.run(Object.fromEntries(feeds), [name]);
+      sum += Number(result?.[name]?.data[0]) * batch.count;
+    }
+    return sum / data.size;
+  } finally {
+    await session?.close();
   }
 }

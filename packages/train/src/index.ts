@@ -1,5 +1,5 @@
 export * from './autodiff/index.js';
-export { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint.js';
+export { type Checkpoint, decodeCheckpoint, encodeCheckpoint, type SavedWeights } from './checkpoint.js';
 export * from './data/index.js';
 export * from './distill/index.js';
 export * from './evaluate.js';
@@ -9,4 +9,5 @@ export * from './parameters.js';
 export * from './schedule/index.js';
 export * from './session.js';
 export * from './train.js';
+export type * from './train-options.js';
 export { trainableParameters } from './trainable.js';

@@ -9,6 +9,7 @@ import {
   Tensor,
 } from '@pare/core';
 import { gradientName } from './autodiff/index.js';
+import { crc32 } from './crc32.js';
 import { firstNonFinite } from './diagnose.js';
 import { dropoutMasks } from './dropout.js';
 import type { Loss } from './loss/loss.js';
@@ -68,6 +69,8 @@ export class TrainingSession {
   #step = 0;
   /** The gradients of one part, in the layout of the parameters. */
   readonly #gradients: Float32Array;
+  /** Tells the parameters that training starts from, for checkpoints. */
+  readonly fingerprint: string;
 
   private constructor(
     private readonly model: Model,
@@ -78,6 +81,9 @@ export class TrainingSession {
     readonly statistics: RunningStatistics,
   ) {
     this.#gradients = new Float32Array(parameters.length);
+    const { values } = parameters;
+    const sum = crc32(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.fingerprint = `${parameters.parameters.length} tensors, ${sum.toString(16)}`;
   }
 
   /**

@@ -87,61 +87,87 @@ const LOSS = 'loss';
  * @throws PareError `bad-option`, `bad-data` or `unsupported` with what stands in the way.
  */
 export async function trainingGraph(model: Model, options: TrainingGraphOptions): Promise<TrainingGraph> {
-  const copy = model.clone();
-  constantsToInitializers(copy.graph);
-  await copy.transform(upgradeOpset({ to: GRADIENT_OPSET }));
+  const { copy, emit } = await fixed(model, options.inputShapes);
   const { graph } = copy;
-  const inference = inferTypes(copy, { inputShapes: options.inputShapes });
-  const emit = new Emitter(graph, inference);
-  foldShapes(graph, inference);
-  for (const input of graph.inputs) input.type = inference.typeOf(input);
-
   const batchStatistics = options.batchNorm === 'frozen' ? [] : trainBatchNorms(emit);
   const dropouts = feedDropouts(emit);
-  const scope = new Scope(emit);
-  const loss = options.loss.build(scope);
-  if (emit.size(loss) !== 1) throw new PareError('bad-option', `The loss "${options.loss.name}" is not one number.`);
-  const named = graph.addNode('Identity', [loss], { outputs: [graph.freshName(LOSS)] }).output;
-  inference.extend(named.producer as Node);
-  named.type = inference.typeOf(named);
-
-  const output = scope.observed ?? graph.outputs[0];
-  for (let i = graph.outputs.length - 1; i >= 0; i--) graph.removeOutput(i);
-  if (output) {
-    output.type = inference.typeOf(output);
-    graph.addOutput(output);
-  }
-  graph.addOutput(named);
+  const { scope, loss, output } = appendLoss(emit, options.loss);
   for (const { batchMean, batchVariance } of batchStatistics) {
     for (const name of [batchMean, batchVariance]) graph.addOutput(graph.value(name) as Value);
   }
-
   const own: TrainedTensor[] = options.parameters.map((name) => {
     const tensor = graph.value(name)?.initializer;
     if (!tensor) throw new PareError('bad-option', `The model has no constant "${name}" to train.`);
     return { name, tensor, of: 'model' };
   });
-  const reached = dependencies(named);
+  const reached = dependencies(loss);
   const parameters = [...own, ...scope.parameters].filter(({ name }) => reached.has(graph.value(name) as Value));
   if (parameters.length === 0) {
     throw new PareError('bad-option', `The loss "${options.loss.name}" depends on no trained parameter.`);
   }
   addGradients(
     emit,
-    named,
+    loss,
     parameters.map(({ name }) => graph.value(name) as Value),
     options.scale,
   );
   removeDead(graph);
   return {
     model: copy,
-    loss: named.name,
-    output: output?.name ?? named.name,
+    loss: loss.name,
+    output: output?.name ?? loss.name,
     parameters,
     targets: scope.targets,
     batchStatistics,
     dropouts,
   };
+}
+
+/**
+ * `model` with the loss as its output `loss`, as it is for inference: what validation measures where there is no better score.
+ * Labels are its input `label`.
+ */
+export async function lossGraph(
+  model: Model,
+  options: Pick<TrainingGraphOptions, 'loss' | 'inputShapes'>,
+): Promise<{ readonly model: Model; readonly loss: string }> {
+  const { copy, emit } = await fixed(model, options.inputShapes);
+  const { loss } = appendLoss(emit, options.loss);
+  removeDead(copy.graph);
+  return { model: copy, loss: loss.name };
+}
+
+/** A copy of `model` in the form that gradients need: constants as initializers, a recent opset, every length a number. */
+async function fixed(
+  model: Model,
+  inputShapes: TrainingGraphOptions['inputShapes'],
+): Promise<{ copy: Model; emit: Emitter }> {
+  const copy = model.clone();
+  constantsToInitializers(copy.graph);
+  await copy.transform(upgradeOpset({ to: GRADIENT_OPSET }));
+  const inference = inferTypes(copy, { inputShapes });
+  foldShapes(copy.graph, inference);
+  for (const input of copy.graph.inputs) input.type = inference.typeOf(input);
+  return { copy, emit: new Emitter(copy.graph, inference) };
+}
+
+/** Appends the loss; the outputs of the graph become the one that it is of, and the loss. */
+function appendLoss(emit: Emitter, term: Loss): { scope: Scope; loss: Value; output: Value | undefined } {
+  const { graph, inference } = emit;
+  const scope = new Scope(emit);
+  const value = term.build(scope);
+  if (emit.size(value) !== 1) throw new PareError('bad-option', `The loss "${term.name}" is not one number.`);
+  const loss = graph.addNode('Identity', [value], { outputs: [graph.freshName(LOSS)] }).output;
+  inference.extend(loss.producer as Node);
+  loss.type = inference.typeOf(loss);
+  const output = scope.observed ?? graph.outputs[0];
+  for (let i = graph.outputs.length - 1; i >= 0; i--) graph.removeOutput(i);
+  if (output) {
+    output.type = inference.typeOf(output);
+    graph.addOutput(output);
+  }
+  graph.addOutput(loss);
+  return { scope, loss, output };
 }
 
 /** What a loss sees of the graph that it is appended to. */
@@ -306,7 +332,7 @@ function dependencies(value: Value): Set<Value> {
 }
 
 /** Removes what leads to no output: heads that the loss does not look at, and constants that became inputs' business. */
-function removeDead(graph: Graph): void {
+export function removeDead(graph: Graph): void {
   for (const node of graph.nodesReversed()) {
     if (node.outputs.every((value) => !value || value.isUnused)) graph.remove(node);
   }

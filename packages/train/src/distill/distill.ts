@@ -1,7 +1,9 @@
 import { type Model, PareError, serializeModel } from '@pare/core';
 import { inputPorts } from '../evaluate.js';
 import { combine, crossEntropy, type Loss } from '../loss/index.js';
-import { sampleShapes, type TrainOptions, type TrainResult, train } from '../train.js';
+import { sampleShapes } from '../sample-shapes.js';
+import { train } from '../train.js';
+import type { TrainOptions, TrainResult } from '../train-options.js';
 import { answerCache, type RowStore } from './answer-cache.js';
 import { logitsOf, Teacher } from './teacher.js';
 import { type DistillTerm, termLoss } from './terms.js';

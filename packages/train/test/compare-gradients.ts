@@ -7,7 +7,7 @@ import {
   seededRandom,
   staticShape,
 } from '@pare/core';
-import { gradient, gradientName } from '../src/index.js';
+import { gradient, gradientName } from '../src/autodiff/index.js';
 import { randomTensor, weighOutputs } from './check-gradient.js';
 
 /**

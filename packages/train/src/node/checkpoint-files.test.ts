@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Checkpoint } from '../checkpoint.js';
-import { latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
+import { checkpointFolder, latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
 
 let folder: string;
 beforeEach(() => {
@@ -48,7 +48,10 @@ describe('checkpoint files', () => {
       expect(await latest()).toEqual({ step, warnings: [] });
     }
     expect(names()).toEqual([file(200), file(1000)]);
-    await saveCheckpoint(join(folder, 'a/b'), checkpoint(1));
+    const store = checkpointFolder(join(folder, 'a/b'), () => {});
+    expect(await store.latest()).toBeUndefined();
+    await store.save(checkpoint(1));
+    expect(await store.latest()).toEqual(checkpoint(1));
     expect(fs.readdirSync(join(folder, 'a/b'))).toEqual([file(1)]);
   });
 

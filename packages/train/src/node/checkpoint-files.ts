@@ -3,10 +3,24 @@ import { join } from 'node:path';
 import { PareError } from '@pare/core';
 import { FileSource, ioError, StagedFile } from '@pare/core/node';
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from '../checkpoint.js';
+import type { CheckpointStore } from '../train-options.js';
 
 const NAME = /^step-(\d+)\.checkpoint$/;
 /** What a process that was killed while it wrote leaves behind (core's StagedFile). */
 const LEFTOVER = /^\.step-\d+\.checkpoint\..*\.tmp$/;
+
+/**
+ * The checkpoints of one run in `folder`, as `train` takes them: `checkpoints: { store: checkpointFolder('run', console.warn) }`.
+ * @param warn is told of each checkpoint that is damaged and passed over.
+ */
+export function checkpointFolder(folder: string, warn: (message: string) => void): CheckpointStore {
+  return {
+    save: async (checkpoint) => {
+      await saveCheckpoint(folder, checkpoint);
+    },
+    latest: async () => (await latestCheckpoint(folder, warn))?.checkpoint,
+  };
+}
 
 /**
  * Writes `checkpoint` into `folder`, which is made when it is missing, as `step-<number>.checkpoint`. The file appears whole or

@@ -1,2 +1,2 @@
-export { latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
+export { checkpointFolder, latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
 export { type WorkerBatchOptions, workerBatches } from './worker-batches.js';

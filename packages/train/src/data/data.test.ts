@@ -254,6 +254,13 @@ describe('reading', () => {
     );
   });
 
+  it('refuses inputs of text', async () => {
+    const list: Sample[] = [{ inputs: { image: { dtype: 'string', dims: [1], data: ['a'] } }, label: 0 }];
+    await expect(read(list, { inputs: [{ name: 'image', dtype: 'string', dims: ['batch', 1] }] })).rejects.toThrow(
+      'Input "image" takes text',
+    );
+  });
+
   it('refuses inputs without a batch axis', async () => {
     const list = samples(2).map((s) => ({
       ...s,

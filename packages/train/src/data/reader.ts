@@ -102,6 +102,13 @@ export class Reader {
         `Input "${whole.name}" has no batch axis: training takes several samples at a time. Make it a constant of the model.`,
       );
     }
+    const text = ports.find((_, i) => tensors[i]?.dtype === 'string');
+    if (text) {
+      throw new PareError(
+        'unsupported',
+        `Input "${text.name}" takes text: train the part of the model behind its tokenizer.`,
+      );
+    }
     this.#inputs = tensors.map(({ dtype, dims }, i) => ({ name: (ports[i] as Port).name, dtype, dims }));
     this.#columns = this.#inputs.map((layout) => allocate(layout, 0));
     this.#labels = label && allocate({ name: 'label', dtype: label.dtype, dims: label.dims }, 0);

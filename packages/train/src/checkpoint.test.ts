@@ -73,9 +73,10 @@ describe('a checkpoint', () => {
     fc.assert(
       fc.property(checkpoints, fc.nat(9), (checkpoint, shift) => {
         const file = joined(encodeCheckpoint(checkpoint));
-        const shifted = new Uint8Array(file.byteLength + shift).subarray(shift);
+        const shifted = Buffer.alloc(file.byteLength + shift).subarray(shift);
         shifted.set(file);
         const back = decodeCheckpoint(shifted);
+        shifted.fill(0);
         expect(back).toEqual(checkpoint);
         for (const [key, buffer] of Object.entries(checkpoint.parameters.buffers)) {
           expect(bits(back.parameters.buffers[key]!)).toEqual(bits(buffer));
@@ -127,7 +128,7 @@ describe('a checkpoint', () => {
   it('is refused when its checksums are right and its header is not', () => {
     const forged = (header: unknown, version = 1): Uint8Array => {
       const [first = new Uint8Array(), ...rest] = encodeCheckpoint(small());
-      const text = JSON.stringify(header).padEnd(first.byteLength - 20);
+      const text = (typeof header === 'string' ? header : JSON.stringify(header)).padEnd(first.byteLength - 20);
       const file = joined([first.subarray(0, 20), new TextEncoder().encode(text), ...rest]);
       const view = new DataView(file.buffer);
       view.setUint32(8, version, true);
@@ -140,6 +141,7 @@ describe('a checkpoint', () => {
     const array = { name: 'buffers/values', type: 'float32', length: 1e9, crc: 0 };
     for (const header of [
       null,
+      '{',
       7,
       [],
       { ...right, step: -1 },

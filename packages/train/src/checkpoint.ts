@@ -6,7 +6,7 @@ import type { ParameterState } from './parameters.js';
 export interface Checkpoint {
   /** What the run is of: a hash of model, data and options. A run resumes only from its own. */
   readonly run: string;
-  /** Updates that were made. */
+  /** Steps that were made: orders the checkpoints of a run. */
   readonly step: number;
   readonly parameters: ParameterState;
   /** Running statistics of BatchNormalization, by the names of their initializers. */
@@ -79,7 +79,7 @@ export function encodeCheckpoint({ run, step, parameters, statistics, best, prog
 }
 
 /**
- * The checkpoint in `bytes`, which `name` names in messages. Its arrays are views of `bytes` where the alignment allows.
+ * The checkpoint in `bytes`, which `name` names in messages. Its arrays are copies.
  * @throws PareError `bad-file` when it is truncated or damaged, of another version, or no checkpoint at all.
  */
 export function decodeCheckpoint(bytes: Uint8Array, name = 'the checkpoint'): Checkpoint {
@@ -90,7 +90,9 @@ export function decodeCheckpoint(bytes: Uint8Array, name = 'the checkpoint'): Ch
     const section = bytes.subarray(at, at + size + (-size & 7));
     at += section.byteLength;
     if (crc32(section) !== crc) throw damaged(name, `its part "${path}" is not what was written`);
-    return [path, viewOf(section, type, length)] as const;
+    const copy = new Uint8Array(size);
+    copy.set(section.subarray(0, size));
+    return [path, type === 'uint8' ? copy : new Float32Array(copy.buffer)] as const;
   });
   if (at !== bytes.byteLength) throw damaged(name, `it goes on after byte ${at}, where it should end`);
   const entries = <T>(prefix: string): [string, T][] =>
@@ -139,7 +141,7 @@ function decodeHeader(bytes: Uint8Array, name: string): { header: Header; end: n
       `${name} has format ${version} and this Pare reads format ${VERSION}: resume with the Pare that wrote it.`,
     );
   }
-  const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(PREFIX, end)), readNumber);
+  const header = parseJson(bytes.subarray(PREFIX, end));
   if (!isHeader(header)) throw damaged(name, 'its header lacks something');
   const size = header.arrays.reduce(
     (sum, { type, length }) => sum + Math.ceil((length * ELEMENT_BYTES[type]) / 8) * 8,
@@ -147,6 +149,14 @@ function decodeHeader(bytes: Uint8Array, name: string): { header: Header; end: n
   );
   if (size > bytes.byteLength) throw damaged(name, `it ends at byte ${bytes.byteLength} of ${size}`);
   return { header, end };
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes), readNumber);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of all but the sum itself. */
@@ -184,12 +194,6 @@ function readNumber(_key: string, value: unknown): unknown {
 
 function under<T>(prefix: string, entries: Iterable<readonly [string, T]>): [string, T][] {
   return Array.from(entries, ([name, value]) => [prefix + name, value]);
-}
-
-function viewOf(section: Uint8Array, type: ArrayHeader['type'], length: number): Float32Array | Uint8Array {
-  if (type === 'uint8') return section.subarray(0, length);
-  const { buffer, byteOffset } = section.byteOffset % 4 === 0 ? section : section.slice();
-  return new Float32Array(buffer, byteOffset, length);
 }
 
 function damaged(name: string, how: string): PareError {

@@ -182,6 +182,11 @@ xs = normal(2, 3, 4)
 ys = torch.tensor([[1, 1, 2], [1, 2, 3]])
 case("no path", "ctc", xs, lambda x: ctc(x, ys, (ys >= 0).sum(1)), {"maxLength": 3}, ys, "sequence")
 
+xn, yn = normal(2, 4, 3), torch.tensor([[-1, -1], [2, 1]])
+case("empty label", "ctc", xn, lambda x: ctc(x, yn, (yn >= 0).sum(1)), label=yn, kind="sequence")
+x1, y1 = normal(2, 1, 3), torch.tensor([[1], [-1]])
+case("one time step", "ctc", x1, lambda x: ctc(x, y1, (y1 >= 0).sum(1)), label=y1, kind="sequence")
+
 out = pathlib.Path(__file__).with_suffix(".json")
 out.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
 print(len(cases), "cases,", out.stat().st_size, "bytes")

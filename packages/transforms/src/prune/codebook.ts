@@ -46,7 +46,9 @@ const draw = (values: Float32Array, random: Random): number => values[random.int
 /** The entry of `codebook` (ascending) nearest to each value, by number. */
 export function nearest(values: Float32Array, codebook: ArrayLike<number>): Uint8Array {
   const middles = middlesOf(codebook);
-  return Uint8Array.from(values, (value) => firstAbove(middles, value));
+  const codes = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) codes[i] = firstAbove(middles, values[i] as number);
+  return codes;
 }
 
 /** Distinct values, ascending; and over the first i of them, how many values, their sum, and the sum of their squares. */
@@ -59,10 +61,11 @@ interface Points {
 
 function pointsOf(values: Float32Array): Points {
   const sorted = values.slice().sort();
-  const x = Float64Array.from(sorted).filter((v, i) => i === 0 || v !== sorted[i - 1]);
+  const x = Float64Array.from(sorted.filter((v, i) => i === 0 || v !== sorted[i - 1]));
   const [count, sum, squares] = Array.from({ length: 3 }, () => new Float64Array(x.length + 1)) as Triple;
   let at = 0;
-  for (const [i, v] of x.entries()) {
+  for (let i = 0; i < x.length; i++) {
+    const v = x[i] as number;
     const from = at;
     while (sorted[at] === v) at++;
     count[i + 1] = at;

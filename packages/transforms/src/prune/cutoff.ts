@@ -7,19 +7,23 @@ export interface Cutoff {
 }
 
 /**
- * The cutoff that removes exactly `count` of `scores`, whole arrays at a time; they are not negative and hold no NaN. The bits of
+ * The cutoff that removes exactly `removed` of `scores`, whole arrays at a time; they are not negative and hold no NaN. The bits of
  * such floats are ordered as the floats are: a histogram of their upper halves finds the half in question, a second one of the
  * lower halves within it finds the score. Two passes, and memory for the histograms alone.
  */
-export async function cutoff(scores: () => AsyncIterable<Float32Array>, count: number): Promise<Cutoff> {
+export async function cutoff(scores: () => AsyncIterable<Float32Array>, removed: number): Promise<Cutoff> {
   const upper = new Float64Array(HALF);
-  for await (const some of scores())
-    for (const bits of bitsOf(some)) upper[bits >>> 16] = (upper[bits >>> 16] ?? 0) + 1;
-  const high = rank(upper, count);
+  for await (const some of scores()) {
+    const bits = bitsOf(some);
+    for (let i = 0; i < bits.length; i++) count(upper, (bits[i] as number) >>> 16);
+  }
+  const high = rank(upper, removed);
   const lower = new Float64Array(HALF);
   for await (const some of scores()) {
-    for (const bits of bitsOf(some)) {
-      if (bits >>> 16 === high.bin) lower[bits & (HALF - 1)] = (lower[bits & (HALF - 1)] ?? 0) + 1;
+    const bits = bitsOf(some);
+    for (let i = 0; i < bits.length; i++) {
+      const b = bits[i] as number;
+      if (b >>> 16 === high.bin) count(lower, b & (HALF - 1));
     }
   }
   const low = rank(lower, high.left);
@@ -28,6 +32,10 @@ export async function cutoff(scores: () => AsyncIterable<Float32Array>, count: n
 }
 
 const HALF = 2 ** 16;
+
+function count(histogram: Float64Array, bin: number): void {
+  histogram[bin] = (histogram[bin] as number) + 1;
+}
 
 const bitsOf = (scores: Float32Array): Uint32Array => new Uint32Array(scores.buffer, scores.byteOffset, scores.length);
 
@@ -41,6 +49,32 @@ function rank(histogram: Float64Array, count: number): { readonly bin: number; r
   }
   return { bin: histogram.length - 1, left: 0 };
 }
+
+/** Sorts `scores` in place, ascending, by their bits: a radix sort of three digits, several times as fast as `sort`. */
+export function sortScores(scores: Float32Array): Float32Array {
+  let from: Uint32Array = bitsOf(scores);
+  let to: Uint32Array = new Uint32Array(from.length);
+  for (const shift of [0, 11, 22]) {
+    const next = new Uint32Array(DIGIT + 1);
+    for (let i = 0; i < from.length; i++) {
+      const digit = ((from[i] as number) >>> shift) & (DIGIT - 1);
+      next[digit + 1] = (next[digit + 1] as number) + 1;
+    }
+    for (let digit = 0; digit < DIGIT; digit++) next[digit + 1] = (next[digit + 1] as number) + (next[digit] as number);
+    for (let i = 0; i < from.length; i++) {
+      const bits = from[i] as number;
+      const digit = (bits >>> shift) & (DIGIT - 1);
+      to[next[digit] as number] = bits;
+      next[digit] = (next[digit] as number) + 1;
+    }
+    [from, to] = [to, from];
+  }
+  // Three passes end in the other array.
+  to.set(from);
+  return scores;
+}
+
+const DIGIT = 2 ** 11;
 
 /** The same of a few scores at once. */
 export function cutoffOf(scores: Float32Array, count: number): Cutoff {

@@ -4,7 +4,7 @@ import { cut, cutoff, cutRows } from './cutoff.js';
 import { inputNorms } from './input-norms.js';
 import { findLayers, type Layer, type LayerSelection } from './layers.js';
 import { cutBlocks, type Pattern, parsePattern } from './pattern.js';
-import { type Gradients, magnitude, type Scorer, taylor, wanda } from './score.js';
+import { type Gradients, layerAdaptive, magnitude, type Scorer, taylor, wanda } from './score.js';
 
 /** What `pruneWeights` and `sparsityMasks` take away. */
 export interface SparsityOptions extends LayerSelection {
@@ -25,11 +25,15 @@ export interface SparsityOptions extends LayerSelection {
    */
   readonly score?: 'magnitude' | 'wanda' | 'taylor' | undefined;
   /**
-   * Where `sparsity` holds: in the whole model (`global`; layers of small weights lose more), in each layer (`uniform`), or in
-   * each layer by Erdős–Rényi-kernel (`erk`: small and thin layers lose less). Default `global`, for `wanda` `uniform`: its scores
-   * of different layers do not compare.
+   * How `sparsity` is spread over the layers.
+   *
+   * - `lamp`: one threshold for scores relative to those of their layer that are not lower: no layer loses all of its weights, and
+   *   the scale of a layer does not count (Lee et al., "Layer-adaptive sparsity", 2021). Default for `magnitude` and `wanda`.
+   * - `global`: one threshold for the scores as they are. Default for `taylor`, whose scores are all changes of one loss. With
+   *   magnitudes it empties layers of small weights, such as those that a normalization was folded into.
+   * - `erk`: by Erdős–Rényi-kernel, small and thin layers lose less. `uniform`: each layer loses the same share.
    */
-  readonly distribution?: 'global' | 'uniform' | 'erk' | undefined;
+  readonly distribution?: 'lamp' | 'global' | 'uniform' | 'erk' | undefined;
   /** Calibration samples for `wanda`. */
   readonly samples?: AsyncIterable<Feeds> | Iterable<Feeds> | undefined;
   /** Gradients for `taylor`: by name of the weight, in the order of its tensor, over a batch or a sum of batches. */
@@ -89,15 +93,17 @@ export async function planMasks(model: Model, options: SparsityOptions, context:
     );
   }
   if (distribution === 'global' && isByRow) {
-    throw new PareError('bad-option', 'Scores of "wanda" compare inside an output only: distribute uniform or erk.');
+    throw new PareError(
+      'bad-option',
+      'Scores of "wanda" compare inside an output only: distribute lamp, uniform or erk.',
+    );
   }
   const found = findLayers(model, options);
   const { layers, notes, score } = await scoring(model, found.layers, [...found.notes], options, context);
   if (pattern) return patternMasks(layers, notes, score, pattern);
-  if (isByRow || distribution === 'uniform' || distribution === 'erk') {
-    return { masks: layerMasks(layers, score, sparsity as number, distribution === 'erk', isByRow), notes };
-  }
-  return { masks: await globalMasks(layers, score, sparsity as number, context), notes };
+  const distribute = DISTRIBUTIONS[distribution ?? (options.score === 'taylor' ? 'global' : 'lamp')];
+  const counts = await distribute(layers, score, sparsity as number, context);
+  return { masks: layers.map((layer, i) => lowestMask(layer, score, counts[i] as number, isByRow)), notes };
 }
 
 interface Scoring {
@@ -126,79 +132,80 @@ async function scoring(
   return { layers: layers.filter((layer) => norms.has(layer)), notes, score: wanda(norms) };
 }
 
-// ---- one threshold for all ----
+/** How many weights each layer loses. */
+type Distribute = (
+  layers: readonly Layer[],
+  score: Scorer,
+  sparsity: number,
+  context: TransformContext,
+) => number[] | Promise<number[]>;
 
-async function globalMasks(
+const DISTRIBUTIONS: Readonly<Record<NonNullable<SparsityOptions['distribution']>, Distribute>> = {
+  global: lowestOfAll,
+  lamp: (layers, score, sparsity, context) => lowestOfAll(layers, layerAdaptive(score), sparsity, context),
+  uniform: (layers, _, sparsity) => shares(layers, sparsity, () => 1 - sparsity),
+  erk: (layers, _, sparsity) => {
+    const densities = erkDensities(
+      layers.map(({ tensor }) => tensor.dims),
+      1 - sparsity,
+    );
+    return shares(layers, sparsity, (i) => densities[i] as number);
+  },
+};
+
+/** As many as one threshold for all of them takes from each; of equal scores the first. */
+async function lowestOfAll(
   layers: readonly Layer[],
   score: Scorer,
   sparsity: number,
   { signal }: TransformContext,
-): Promise<LayerMask[]> {
+): Promise<number[]> {
   const all = async function* (): AsyncGenerator<Float32Array> {
     for (const layer of layers) {
       throwIfAborted(signal);
       yield await score(layer);
     }
   };
-  const count = Math.round(sparsity * totalSize(layers));
-  const { score: bound, ties } = await cutoff(all, count);
-  const masks: LayerMask[] = [];
-  let left = ties;
-  for (const layer of layers) {
-    const scores = await score(layer);
-    let below = 0;
-    let equal = 0;
+  const lowest = await cutoff(all, Math.round(sparsity * totalSize(layers)));
+  const counts: number[] = [];
+  let left = lowest.ties;
+  for await (const scores of all()) {
+    let [below, equal] = [0, 0];
     for (const s of scores) {
-      if (s < bound) below++;
-      else if (s === bound) equal++;
+      if (s < lowest.score) below++;
+      else if (s === lowest.score) equal++;
     }
-    const own = Math.min(left, equal);
-    left -= own;
-    masks.push({
-      layer,
-      pruned: below + own,
-      mask: async () => cut(await score(layer), { score: bound, ties: own }),
-    });
+    const ties = Math.min(left, equal);
+    left -= ties;
+    counts.push(below + ties);
   }
-  return masks;
+  return counts;
 }
 
-// ---- a share for each layer ----
-
-function layerMasks(
-  layers: readonly Layer[],
-  score: Scorer,
-  sparsity: number,
-  isErk: boolean,
-  isByRow: boolean,
-): LayerMask[] {
-  const densities = isErk
-    ? erkDensities(
-        layers.map(({ tensor }) => tensor.dims),
-        1 - sparsity,
-      )
-    : layers.map(() => 1 - sparsity);
-  const shares = layers.map(({ tensor }, i) => tensor.size * (1 - (densities[i] as number)));
-  const counts = apportion(shares, Math.round(sparsity * totalSize(layers)));
-  return layers.map((layer, i) => {
-    const pruned = counts[i] as number;
-    const mask = async (): Promise<Uint8Array> => {
-      const scores = await score(layer);
-      if (isByRow) return cutRows(layer.view, scores, pruned);
-      return cut(
-        scores,
-        await cutoff(async function* () {
-          yield scores;
-        }, pruned),
-      );
-    };
-    return { layer, pruned, mask };
-  });
+function shares(layers: readonly Layer[], sparsity: number, density: (layer: number) => number): number[] {
+  return apportion(
+    layers.map(({ tensor }, i) => tensor.size * (1 - density(i))),
+    Math.round(sparsity * totalSize(layers)),
+  );
 }
 
 const totalSize = (layers: readonly Layer[]): number => layers.reduce((sum, { tensor }) => sum + tensor.size, 0);
 
-// ---- N of each M ----
+/** The lowest of the layer, or of each of its outputs, go. */
+function lowestMask(layer: Layer, score: Scorer, pruned: number, isByRow: boolean): LayerMask {
+  const mask = async (): Promise<Uint8Array> => {
+    const scores = await score(layer);
+    return isByRow
+      ? cutRows(layer.view, scores, pruned)
+      : cut(
+          scores,
+          await cutoff(async function* () {
+            yield scores;
+          }, pruned),
+        );
+  };
+  return { layer, pruned, mask };
+}
 
 function patternMasks(all: readonly Layer[], notes: string[], score: Scorer, { kept, of }: Pattern): MaskPlan {
   const fits = ({ view }: Layer): boolean => view.inputs % of === 0;

@@ -24,9 +24,9 @@ export const perWord = (bits: number): number => Math.floor(32 / bits);
 function pack(indices: Uint8Array, bits: number): Uint32Array {
   const each = perWord(bits);
   const words = new Uint32Array(Math.ceil(indices.length / each));
-  for (const [i, index] of indices.entries()) {
+  for (let i = 0; i < indices.length; i++) {
     const word = Math.floor(i / each);
-    words[word] = (words[word] as number) | (index << (bits * (i % each)));
+    words[word] = (words[word] as number) | ((indices[i] as number) << (bits * (i % each)));
   }
   return words;
 }

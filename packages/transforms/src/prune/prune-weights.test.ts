@@ -67,12 +67,15 @@ const pruned = async (options: SparsityOptions, model = network()): Promise<Map<
 };
 
 describe('pruneWeights by magnitude', () => {
-  it.each([0, 0.1, 0.5, 0.8, 0.95, 0.999])('takes the smallest of the whole model: sparsity %f', async (sparsity) => {
-    const expected = await weightsOf(network());
-    const scores = new Map(NAMES.map((name) => [name, expected.get(name)!.map(Math.abs)]));
-    zeroLowest(expected, scores, Math.round(sparsity * sizes(expected)));
-    expect(await pruned({ sparsity })).toEqual(expected);
-  });
+  it.each([0, 0.1, 0.5, 0.8, 0.95, 0.999])(
+    'takes the smallest of the whole model when global: sparsity %f',
+    async (sparsity) => {
+      const expected = await weightsOf(network());
+      const scores = new Map(NAMES.map((name) => [name, expected.get(name)!.map(Math.abs)]));
+      zeroLowest(expected, scores, Math.round(sparsity * sizes(expected)));
+      expect(await pruned({ sparsity, distribution: 'global' })).toEqual(expected);
+    },
+  );
 
   it('takes the same share of each layer when uniform', async () => {
     const expected = await weightsOf(network());
@@ -91,7 +94,7 @@ describe('pruneWeights by magnitude', () => {
           maxLength: 4,
         }),
         fc.double({ min: 0, max: 0.99, noNaN: true }),
-        fc.constantFrom('global' as const, 'uniform' as const, 'erk' as const),
+        fc.constantFrom('lamp' as const, 'global' as const, 'uniform' as const, 'erk' as const),
         async (rows, sparsity, distribution) => {
           const b = new GraphBuilder();
           rows.forEach((row, i) => {
@@ -111,6 +114,23 @@ describe('pruneWeights by magnitude', () => {
       ),
       { numRuns: 60, seed: 7 },
     );
+  });
+
+  it.each([0.3, 0.8])('takes the smallest by LAMP unless told otherwise: sparsity %f', async (sparsity) => {
+    const expected = await weightsOf(network());
+    // w_u^2 / sum of w_v^2 over all v with |w_v| >= |w_u|, as the paper has it.
+    const scores = new Map(
+      NAMES.map((name) => {
+        const squares = [...expected.get(name)!].map((w) => w ** 2);
+        return [name, squares.map((s) => s / squares.filter((other) => other >= s).reduce((a, v) => a + v, 0))];
+      }),
+    );
+    zeroLowest(expected, scores, Math.round(sparsity * sizes(expected)));
+    const after = await pruned({ sparsity });
+    expect(after).toEqual(expected);
+    // The weights of "gemm" are a tenth of the others in size, which does not count.
+    expect(zeros(after.get('gemm')!)).toBeLessThan(sparsity * 48);
+    expect(zeros((await pruned({ sparsity, distribution: 'global' })).get('gemm')!)).toBeGreaterThan(40);
   });
 
   it('spreads by Erdős–Rényi-kernel: density in proportion to the sum of the dimensions over their product', async () => {
@@ -142,7 +162,7 @@ describe('pruneWeights by magnitude', () => {
       }
     }
     const model = network();
-    const [result] = await model.transform(pruneWeights({ sparsity: 0.7 }));
+    const [result] = await model.transform(pruneWeights({ sparsity: 0.7, distribution: 'global' }));
     expect(result?.changed).toBe(5);
     expect(result?.notes[0]).toMatch(/^Conv "first": \d+\.\d % of its 288 weights are pruned\.$/);
     expect(result?.notes.at(-1)).toBe(
@@ -240,7 +260,8 @@ describe('pruneWeights by Wanda', () => {
     const model = network();
     const norms = new Map([...(await activations())].map(([name, tensors]) => [name, lengths(tensors)]));
     const weights = await weightsOf(model);
-    const masks = await sparsityMasks(model, { sparsity: 0.5, score: 'wanda', samples }, { engine });
+    const options = { sparsity: 0.5, score: 'wanda', samples, distribution: 'uniform' } as const;
+    const masks = await sparsityMasks(model, options, { engine });
     // Element of (output, input, position), from the layouts in the operators' specification, and the input it multiplies.
     const layouts: Record<string, { rows: number; of: (row: number) => { at: number; input: number }[] }> = {
       conv: { rows: 8, of: (o) => range(36).map((k) => ({ at: o * 36 + k, input: Math.floor(k / 9) })) },

@@ -45,7 +45,8 @@ function replace({ layer, mask }: LayerMask): void {
     // A copy: bytes of a tensor are never written to.
     const bytes = new Uint8Array(await tensor.load());
     const width = bytes.length / tensor.size;
-    for (const [i, kept] of (await mask()).entries()) if (kept === 0) bytes.fill(0, i * width, (i + 1) * width);
+    const kept = await mask();
+    for (let i = 0; i < kept.length; i++) if (kept[i] === 0) bytes.fill(0, i * width, (i + 1) * width);
     return bytes;
   };
   const pruned = new Tensor(tensor.dtype, tensor.dims, { kind: 'producer', byteLength: tensor.byteLength, produce });

@@ -1,5 +1,6 @@
 import { PareError } from '@pare/core';
 import { kernels } from '../kernels/index.js';
+import { sortScores } from './cutoff.js';
 import type { Layer } from './layers.js';
 
 /** How much each weight of a layer matters: float32, not negative, in the order of the tensor; 0 for weights that are 0 alone. */
@@ -85,4 +86,25 @@ export function wanda(norms: ReadonlyMap<Layer, Float64Array>): Scorer {
       return norm[ownInputs && groups > 1 ? Math.floor(i / group) * inputs + channel : channel] as number;
     };
   });
+}
+
+/**
+ * LAMP: scores relative to their layer, the square of each over the sum of squares of those that are not lower (here the root of
+ * that, which has the same order), and **in ascending order**, since they tell only how many a layer loses (Lee et al.,
+ * "Layer-adaptive sparsity for the magnitude-based pruning", 2021).
+ */
+export function layerAdaptive(score: Scorer): Scorer {
+  return async (layer) => {
+    const scores = sortScores(await score(layer));
+    let rest = 0;
+    for (let last = scores.length - 1; last >= 0; ) {
+      const value = scores[last] as number;
+      let first = last;
+      while (first > 0 && scores[first - 1] === value) first--;
+      rest += (last - first + 1) * value ** 2;
+      scores.fill(value === 0 ? 0 : Math.max(LEAST, value / Math.sqrt(rest)), first, last + 1);
+      last = first - 1;
+    }
+    return scores;
+  };
 }

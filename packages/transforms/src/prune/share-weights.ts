@@ -18,7 +18,7 @@ import { readWeight } from './score.js';
 
 /** Options of `shareWeights`. */
 export interface ShareWeightsOptions extends LayerSelection {
-  /** Bits of an index, 2 to 8: so many weights fit into 32 bits as whole indices do. Default 5. */
+  /** Bits of an index, 2 to 8: so many weights fit into 32 bits as whole indices do. Default 6. */
   readonly bits?: 2 | 3 | 4 | 5 | 6 | 7 | 8 | undefined;
   /** Output channels that share a codebook. Default: all, one codebook a weight. */
   readonly channels?: number | undefined;
@@ -48,7 +48,7 @@ async function apply(
   options: ShareWeightsOptions,
   { signal, onProgress }: TransformContext,
 ): Promise<TransformResult> {
-  const { bits = 5, channels } = options;
+  const { bits = 6, channels } = options;
   if (!(Number.isInteger(bits) && bits >= 2 && bits <= 8)) {
     throw new PareError('bad-option', `Indices have 2 to 8 bits, not ${bits}.`);
   }
@@ -108,7 +108,7 @@ function channelsOf({ view }: Layer, channels: number | undefined): Channels {
 }
 
 async function share(layer: Layer, options: ShareWeightsOptions): Promise<{ values: SharedWeight; error: number }> {
-  const { bits = 5, start = 'optimal', seed = 1 } = options;
+  const { bits = 6, start = 'optimal', seed = 1 } = options;
   const { tensor } = layer;
   const weight = await readWeight(layer);
   const size = 2 ** bits;
@@ -118,20 +118,20 @@ async function share(layer: Layer, options: ShareWeightsOptions): Promise<{ valu
   const entries = new Float32Array(codebooks * size);
   let [signal, noise] = [0, 0];
   for (let book = 0; book < codebooks; book++) {
-    const at = elementsOf(
-      weight.length,
-      count * inner,
-      book * each * inner,
-      Math.min(count, (book + 1) * each) * inner,
-    );
-    const own = Float32Array.from(at, (i) => weight[i] as number);
+    const [from, to] = [book * each * inner, Math.min(count, (book + 1) * each) * inner];
+    const at = elementsOf(weight.length, count * inner, from, to);
+    const own = new Float32Array(at.length);
+    for (let k = 0; k < at.length; k++) own[k] = weight[at[k] as number] as number;
     const codebook = stored(codebookOf(own, { size, start, seed }), tensor.dtype);
     // Entries that nobody needs repeat the last one.
     entries.fill(codebook.at(-1) ?? 0, book * size, (book + 1) * size).set(codebook, book * size);
-    for (const [k, code] of nearest(own, codebook).entries()) {
+    const codes = nearest(own, codebook);
+    for (let k = 0; k < at.length; k++) {
+      const value = own[k] as number;
+      const code = codes[k] as number;
       indices[at[k] as number] = code;
-      signal += (own[k] as number) ** 2;
-      noise += ((own[k] as number) - (codebook[code] as number)) ** 2;
+      signal += value ** 2;
+      noise += (value - (codebook[code] as number)) ** 2;
     }
   }
   const data = tensor.dtype === 'float16' ? kernels().toFloat16(entries) : entries;
@@ -141,11 +141,10 @@ async function share(layer: Layer, options: ShareWeightsOptions): Promise<{ valu
 
 /** The elements `from` to `to` (exclusive) of each `stride` of `size`. */
 function elementsOf(size: number, stride: number, from: number, to: number): Int32Array {
-  const width = to - from;
-  return Int32Array.from(
-    { length: (size / stride) * width },
-    (_, i) => Math.floor(i / width) * stride + from + (i % width),
-  );
+  const elements = new Int32Array((size / stride) * (to - from));
+  let k = 0;
+  for (let base = 0; base < size; base += stride) for (let i = from; i < to; i++) elements[k++] = base + i;
+  return elements;
 }
 
 /** The numbers as a tensor of `dtype` holds them. */

@@ -48,7 +48,8 @@ export async function readWeights(tensor: Tensor): Promise<Weights> {
 
 /** A tensor of `values`, rounded to `dtype`. */
 export function storeWeights(dtype: DType, dims: readonly number[], values: Weights): Tensor {
-  return new Tensor(dtype, dims, { kind: 'bytes', bytes: encode(dtype, values) });
+  const rounded = dtype === 'float64' ? Float64Array.from(values) : Float32Array.from(values);
+  return new Tensor(dtype, dims, { kind: 'bytes', bytes: encode(dtype, rounded) });
 }
 
 function decode(dtype: DType, bytes: Uint8Array): Weights {

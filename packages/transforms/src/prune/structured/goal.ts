@@ -108,12 +108,7 @@ async function costOf(
 }
 
 async function firstOf(samples: Samples | undefined): Promise<Feeds | undefined> {
-  // A generator that is asked for one sample ends: only what can be read again is looked into.
-  if (!samples) return undefined;
-  const iterator: unknown =
-    Symbol.asyncIterator in samples ? samples[Symbol.asyncIterator]() : samples[Symbol.iterator]();
-  if (iterator === samples) return undefined;
-  for await (const feeds of samples) return feeds;
+  for await (const feeds of samples ?? []) return feeds;
   return undefined;
 }
 

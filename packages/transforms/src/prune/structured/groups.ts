@@ -80,14 +80,16 @@ export function channelGroups(model: Model, selection: NodeSelection = {}): Chan
  */
 export function removeChannels(model: Model, removal: Removal, selection: NodeSelection = {}): void {
   const analysis = analyze(model, selection);
-  const removed = new Set<number>();
-  for (const [i, group] of numberedGroups(analysis).entries()) {
-    for (const unit of removal[i] ?? []) removed.add(group.units[unit] as number);
-  }
-  applyCut(model, analysis, removed);
+  applyCut(model, analysis, unitsOf(analysis, removal));
 }
 
-function analyze(model: Model, selection: NodeSelection): ChannelAnalysis {
+/** The units of `removal` as the analysis numbers them. */
+export function unitsOf(analysis: ChannelAnalysis, removal: Removal): Set<number> {
+  const groups = numberedGroups(analysis);
+  return new Set(removal.flatMap((units, i) => units.map((unit) => groups[i]?.units[unit] as number)));
+}
+
+export function analyze(model: Model, selection: NodeSelection): ChannelAnalysis {
   const selected = nodeSelector(selection);
   return analyzeChannels(model, (node) => !selected(node));
 }

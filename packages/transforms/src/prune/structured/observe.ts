@@ -20,6 +20,17 @@ export function engineOf({ engine }: TransformContext): Engine {
   throw new PareError('bad-option', 'This runs the model: pass an engine, as in model.transform(..., { engine }).');
 }
 
+/** @throws PareError `bad-option` for a generator: samples are read several times. */
+export function refuseOneShot(samples: Samples): void {
+  const iterator: unknown =
+    Symbol.asyncIterator in samples ? samples[Symbol.asyncIterator]() : samples[Symbol.iterator]();
+  if (iterator !== samples) return;
+  throw new PareError(
+    'bad-option',
+    'The samples are read several times: give an array or a data set, not a generator.',
+  );
+}
+
 /** How a model is run to be observed. */
 export interface ObserveOptions {
   readonly engine: Engine;
@@ -44,7 +55,7 @@ export type Statistic =
   | 'magnitude'
   /** Sum of each row. */
   | 'sum'
-  /** Sum of squares of each row. */
+  /** Sum of squares of each row; only with `sum`, so that large means take nothing from the precision. */
   | 'square'
   /** Products of all pairs of rows. */
   | 'gram';
@@ -79,7 +90,8 @@ export async function observeChannels(
       throwIfAborted(signal);
       const outputs = await session.run(feeds);
       for (const [i, { name }] of axes.entries()) add(found[i] as Observed, i, name, outputs);
-      onProgress?.(++seen);
+      seen++;
+      onProgress?.(seen);
     }
   } finally {
     await session.close();
@@ -92,10 +104,16 @@ export async function observeChannels(
 }
 
 function add(observed: Observed, i: number, name: string, outputs: Readonly<Record<string, HostTensor>>): void {
-  observed.count += Number(outputs[outputName(i, 'count')]?.data[0]);
+  const count = Number(outputs[outputName(i, 'count')]?.data[0]);
+  observed.count += count;
   for (const [statistic, sum] of observed.sums) {
     const data = outputs[outputName(i, statistic)]?.data as Float32Array;
     for (let k = 0; k < sum.length; k++) sum[k] = (sum[k] as number) + (data[k] as number);
+    if (statistic === 'square') {
+      // The graph gives squares of deviations from the mean of the sample.
+      const rows = outputs[outputName(i, 'sum')]?.data as Float32Array;
+      for (let k = 0; k < sum.length; k++) sum[k] = (sum[k] as number) + (rows[k] as number) ** 2 / count;
+    }
     if (sum.every(Number.isFinite)) continue;
     throw new PareError(
       'bad-data',
@@ -147,16 +165,19 @@ type Reduction = (graph: Graph, rows: Value, opset: number) => { readonly output
 
 /** ReduceSum took its axes as an attribute before opset 13; the others of its family until 18. */
 const reduce =
-  (opType: string, since: number): Reduction =>
+  (opType: string, since: number, keepdims = 0): Reduction =>
   (graph, rows, opset) =>
     opset >= since
-      ? graph.addNode(opType, [rows, integers(graph, [1])], { attributes: { keepdims: 0 } })
-      : graph.addNode(opType, [rows], { attributes: { axes: [1], keepdims: 0 } });
+      ? graph.addNode(opType, [rows, integers(graph, [1])], { attributes: { keepdims } })
+      : graph.addNode(opType, [rows], { attributes: { axes: [1], keepdims } });
 
 const STATISTICS: Readonly<Record<Statistic, Reduction>> = {
   magnitude: reduce('ReduceL1', 18),
   sum: reduce('ReduceSum', 13),
-  square: reduce('ReduceSumSquare', 18),
+  square: (graph, rows, opset) => {
+    const { output: mean } = reduce('ReduceMean', 18, 1)(graph, rows, opset);
+    return reduce('ReduceSumSquare', 18)(graph, graph.addNode('Sub', [rows, mean]).output, opset);
+  },
   gram: (graph, rows) =>
     graph.addNode('MatMul', [rows, graph.addNode('Transpose', [rows], { attributes: { perm: [1, 0] } }).output]),
 };

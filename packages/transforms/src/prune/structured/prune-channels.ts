@@ -10,8 +10,10 @@ import { type ChannelScore, type ScoreOptions, scorerOf, weightReader } from './
 import { countParameters } from './cost.js';
 import { type GoalOptions, goalOf, reach } from './goal.js';
 import { type ChannelGroup, channelGroups, removeChannels } from './groups.js';
-import type { Samples } from './observe.js';
+import { engineOf, refuseOneShot, type Samples } from './observe.js';
 import { type KeepOptions, Plan, type Ranking } from './ranking.js';
+import { reconstructChannels } from './reconstruct.js';
+import { reestimateBatchNorm } from './reestimate-batch-norm.js';
 import type { UnitScores } from './score.js';
 
 /** Options of `pruneChannels`. */
@@ -25,6 +27,10 @@ export interface PruneChannelsOptions extends GoalOptions, ScoreOptions, KeepOpt
    * multiply-accumulates are counted for.
    */
   readonly samples?: Samples | undefined;
+  /** Give the layers behind the weights that make up best for what went (`reconstructChannels`). Default: with samples and an engine. */
+  readonly reconstruct?: boolean | undefined;
+  /** Measure the BatchNormalizations anew afterwards (`reestimateBatchNorm`). Default: with samples and an engine. */
+  readonly reestimate?: boolean | undefined;
 }
 
 /**
@@ -39,6 +45,7 @@ export interface PruneChannelsOptions extends GoalOptions, ScoreOptions, KeepOpt
  */
 export function pruneChannels(options: PruneChannelsOptions): Transform {
   goalOf(options.goal);
+  if (options.samples) refuseOneShot(options.samples);
   return { name: 'pruneChannels', apply: (model, context) => apply(model, options, context) };
 }
 
@@ -50,14 +57,39 @@ async function apply(model: Model, options: PruneChannelsOptions, context: Trans
   const plan = await planOf(model, groups, options, context);
   const { removal, reached } = await reach(model, groups, plan, options, context);
   const before = countParameters(model);
-  removeChannels(model, removal, options);
   const notes = groups.flatMap(({ name, size }, i) => {
     const gone = removal[i]?.length ?? 0;
     return gone > 0 ? [`${name}: ${size - gone} of ${size} channels left.`] : [];
   });
+  const {
+    samples,
+    signal,
+    reconstruct = canRepair(options, context),
+    reestimate = canRepair(options, context),
+  } = {
+    ...options,
+    ...context,
+  };
+  if (reconstruct) {
+    const observe = { ...options, engine: engineOf(context), samples: samplesOf(samples), signal };
+    notes.push(...(await reconstructChannels(model, removal, observe)));
+  }
+  removeChannels(model, removal, options);
+  if (reestimate) {
+    const { notes: more } = await reestimateBatchNorm({ samples: samplesOf(samples) }).apply(model, context);
+    notes.push(...more);
+  }
   const share = (100 * (1 - countParameters(model) / before)).toFixed(1);
   notes.push(`${(100 * reached).toFixed(1)} % of the ${goalOf(options.goal).what} went, ${share} % of the parameters.`);
   return { changed: removal.filter((units) => units.length > 0).length, notes: [...notes, ...refusals] };
+}
+
+const canRepair = ({ samples }: PruneChannelsOptions, { engine }: TransformContext): boolean =>
+  samples !== undefined && engine !== undefined;
+
+function samplesOf(samples: Samples | undefined): Samples {
+  if (samples) return samples;
+  throw new PareError('bad-option', 'Repairing what is left after pruning needs `samples`.');
 }
 
 async function planOf(

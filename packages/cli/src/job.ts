@@ -11,6 +11,7 @@ export interface JobFlags {
   readonly output?: string;
   readonly data?: string;
   readonly calibration?: string;
+  readonly val?: string;
   readonly preprocess?: string;
   readonly metric?: string;
   readonly target?: string;
@@ -71,6 +72,11 @@ export class Job {
 
   async calibration(): Promise<Dataset | undefined> {
     return this.#dataset(this.flags.calibration, this.#config.calibration);
+  }
+
+  /** Samples that choose the best weights of a training. */
+  async validation(): Promise<Dataset | undefined> {
+    return this.#dataset(this.flags.val, undefined);
   }
 
   /** By name, or the default export of a module. */

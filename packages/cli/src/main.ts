@@ -4,6 +4,8 @@ import { visible } from '@pare/verify';
 import { Command, CommanderError } from 'commander';
 import { type CommandContext, EXIT, withContext } from './command.js';
 import { bench } from './commands/bench.js';
+import { distill } from './commands/distill.js';
+import { finetune } from './commands/finetune.js';
 import { inspect } from './commands/inspect.js';
 import { optimize } from './commands/optimize.js';
 import { quantize } from './commands/quantize.js';
@@ -19,7 +21,7 @@ export type Register = (
   run: (work: (context: CommandContext) => Promise<number>) => Promise<void>,
 ) => void;
 
-const COMMANDS: readonly Register[] = [inspect, simplify, quantize, verify, bench, optimize];
+const COMMANDS: readonly Register[] = [inspect, simplify, quantize, finetune, distill, verify, bench, optimize];
 
 /**
  * Runs the command line `args` (without node and script) and returns the exit code: 0 the gates hold, 1 they do not, 2 bad

@@ -1,0 +1,96 @@
+import { rm } from 'node:fs/promises';
+import { PareError } from '@pare/core';
+import { crossEntropy, type DistillTerm, distill as distillStudent, parseTerms, type TrainResult } from '@pare/train';
+import { EXIT } from '../command.js';
+import { Job } from '../job.js';
+import type { Register } from '../main.js';
+import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
+import { configOption, dataOptions, examples, jsonOption, withOptions } from '../options.js';
+import { parseCount, parseFraction } from '../parse.js';
+import { checkpointPath, printTraining, type TrainingFlags, trainingOptions, trainingSettings } from '../training.js';
+
+interface Flags extends TrainingFlags {
+  readonly teacher?: string;
+  readonly loss: string;
+  readonly temperature?: string;
+  readonly labels?: string;
+  readonly json?: boolean;
+}
+
+/** What `pare distill --json` prints: `schemas/distill.schema.json`. */
+export interface DistillReport {
+  readonly schema: 'pare-distill/1.0';
+  readonly terms: readonly DistillTerm[];
+  readonly before: FileSummary;
+  readonly after: FileSummary;
+  readonly teacher: FileSummary;
+  readonly training: TrainResult;
+}
+
+/** `pare distill`. */
+export const distill: Register = (program, run) => {
+  const command = program
+    .command('distill')
+    .summary('train a small model to follow a large one')
+    .description(
+      'Trains a student to answer as a teacher does, to compute what it computes inside, or to relate samples as it does. Any ' +
+        'two models whose inputs fit the samples; what is trained beside the student is no part of the result.',
+    )
+    .argument('[student]', 'ONNX file; default: the model in pare.config.ts')
+    .requiredOption('-o, --output <file>', 'where to write the trained student')
+    .requiredOption('--teacher <file>', 'ONNX file of the teacher')
+    .option(
+      '--loss <terms>',
+      'response, feature:<student value>=<teacher value>, attention:..., relation, similarity; each with *<weight>',
+      'response',
+    )
+    .option('--temperature <n>', 'softens both answers (default: 4)')
+    .option(
+      '--labels <weight>',
+      'weight of cross-entropy with the labels beside it; 0: labels are not needed (default: 0.1)',
+    )
+    .option('--epochs <n>', 'passes over the samples (default: 3)');
+  withOptions(
+    command,
+    dataOptions,
+    trainingOptions,
+    configOption,
+    jsonOption('the result'),
+    examples(
+      'distill student.onnx --teacher teacher.onnx --data train.npz --val val.npz -o out.onnx',
+      'distill student.onnx --teacher teacher.onnx --data train.npz --loss response,feature:relu3=relu7*0.5,relation -o out.onnx',
+    ),
+  ).action((file: string | undefined, flags: Flags) =>
+    run(async (context) => {
+      const { terminal, progress, signal } = context;
+      const job = await Job.load(flags);
+      await checkOutput(flags.output);
+      const terms = withTemperature(parseTerms(flags.loss), flags.temperature);
+      const weight = flags.labels === undefined ? 0.1 : parseFraction(flags.labels, '--labels');
+      const labels = weight === 0 ? null : { loss: crossEntropy(), weight };
+      const epochs = flags.epochs === undefined ? 3 : parseCount(flags.epochs, '--epochs');
+      const settings = await trainingSettings(flags, job, context, epochs);
+      const { model: teacher, summary: taught } = await openModel(flags.teacher ?? '', signal);
+      const { model: student, summary: before } = await openModel(job.model(file), signal);
+      const training = await running(student, () => distillStudent(student, { ...settings, teacher, terms, labels }));
+      progress.update({ stage: 'Writing', done: 0 });
+      const after = await saveModel(flags.output, student, signal);
+      await rm(checkpointPath(flags), { recursive: true, force: true });
+      progress.end();
+      const report: DistillReport = { schema: 'pare-distill/1.0', terms, before, after, teacher: taught, training };
+      if (flags.json) terminal.out(JSON.stringify(report, null, 2));
+      else {
+        printTraining(terminal, training);
+        terminal.out(`${terminal.style('bold', flags.output)} has the weights of epoch ${training.best}.`);
+      }
+      return EXIT.ok;
+    }),
+  );
+};
+
+function withTemperature(terms: readonly DistillTerm[], flag: string | undefined): DistillTerm[] {
+  if (flag === undefined) return [...terms];
+  const temperature = Number(flag);
+  if (!(temperature > 0)) throw new PareError('bad-option', `--temperature ${flag}: write a number above 0.`);
+  return terms.map((term) => (term.kind === 'response' ? { ...term, temperature } : term));
+}

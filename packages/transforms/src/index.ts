@@ -25,6 +25,7 @@ export {
   place,
 } from './quantize/placement.js';
 export { type ActivationType, type Affine, QdqWriter } from './quantize/qdq.js';
+export { attachWeight } from './quantize/rewrite.js';
 export * from './quantize/saturation.js';
 export * from './quantize/saturation-check.js';
 export type { NodePattern, NodeSelection } from './quantize/select.js';

@@ -31,12 +31,12 @@ export class QdqWriter {
   }
 
   /**
-   * Puts the pair behind `value`, with a scale named after `owner`. With `readers` 'all', everyone (graph outputs and
+   * Puts the pair behind `value`, with a scale called after `name` (the same for those that share it). With `readers` 'all', everyone (graph outputs and
    * subgraphs too) reads the rounded value under the old name, and the producer's own result gets a new one; else only
    * those readers get the rounded value, under a new name.
    */
-  quantizeActivation(value: Value, owner: Value, affine: Affine, readers: readonly Use[] | 'all'): void {
-    const parameters = this.#affine(owner.name, affine);
+  quantizeActivation(value: Value, name: string, affine: Affine, readers: readonly Use[] | 'all'): void {
+    const parameters = this.#affine(name, affine);
     const producer = value.producer;
     let source = value;
     let rounded: Value;
@@ -78,7 +78,7 @@ export class QdqWriter {
     const produce = async (): Promise<Uint8Array> =>
       isSwapped ? swap(await weight.quantize(), rows, columns) : weight.quantize();
     const integers = weight.packing
-      ? writePacked(this.#graph, `${name}_quantized`, { packing: weight.packing, dims, produce }, before)
+      ? writePacked(this.#graph, `${name}_quantized`, { ...weight.packing, dims, produce }, before)
       : this.#graph.addInitializer(
           `${name}_quantized`,
           new Tensor(scheme.dtype, dims, { kind: 'producer', byteLength: elementCount(dims), produce }),

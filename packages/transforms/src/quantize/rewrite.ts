@@ -56,7 +56,7 @@ export async function rewriteQdq(model: Model, plan: RewritePlan): Promise<strin
     const all = placement.integerOnly.has(value);
     // A carried value that only float nodes read stays as its carrier gives it: it is rounded already.
     if (wanted.length === 0 && (isCarried || !all)) continue;
-    writer.quantizeActivation(value, owner, affineOf(value), all ? 'all' : wanted);
+    writer.quantizeActivation(value, owner.name, affineOf(value), all ? 'all' : wanted);
   }
   return notes;
 }
@@ -100,20 +100,25 @@ async function writeWeights(
     if (weight.raised > 0) {
       notes.push(`${first.node.label}: raised ${weight.raised} weight scales so that the int32 bias cannot overflow.`);
     }
-    for (const user of read) attach(user, weight, writer);
+    for (const user of read) attachWeight(user, weight, writer);
   }
   return notes;
 }
 
-/** Makes the node read the integer weight and bias. */
-function attach({ node, bias, inputScale }: WeightUser, weight: QuantizedWeight, writer: QdqWriter): void {
+/** Makes the node read the integer weight and bias (a new one where it had none). */
+export function attachWeight(
+  { node, bias, inputScale }: Pick<WeightUser, 'node' | 'bias' | 'inputScale'>,
+  weight: QuantizedWeight,
+  writer: QdqWriter,
+): void {
   const [, oldWeight, oldBias] = node.inputs;
   // A Gemm reads the stored matrix as it is; a MatMul gets a turned copy.
   if (weight.source.transposed && node.is('Gemm')) node.setAttribute('transB', 1 - node.int('transB', 0));
   node.setInput(1, writer.weight(weight, node));
   removeDeadConstant(oldWeight);
-  if (!bias || !oldBias) return;
-  node.setInput(2, writer.bias(oldBias.name, quantizeBias(bias, inputScale, weight.scales), node));
+  if (!bias) return;
+  const name = oldBias?.name ?? `${weight.source.root.name}_bias`;
+  node.setInput(2, writer.bias(name, quantizeBias(bias, inputScale, weight.scales), node));
   removeDeadConstant(oldBias);
 }
 

@@ -143,7 +143,7 @@ function finiteParameters<T>({ root }: ConstantSource, compute: () => T): T {
 }
 
 /** How the kernels see the weight of `placed`, or undefined when there is none or it is a stack of matrices. */
-export function matrixOf({ node, weight }: PlacedNode): WeightMatrix | undefined {
+export function matrixOf({ node, weight }: Pick<PlacedNode, 'node' | 'weight'>): WeightMatrix | undefined {
   if (!weight) return undefined;
   const { dims } = weight.tensor;
   if (node.is('Conv')) return convMatrix(dims, node.int('group', 1));

@@ -1,0 +1,4 @@
+export * from './export.js';
+export * from './fake-quantize.js';
+export * from './plan.js';
+export * from './precision.js';

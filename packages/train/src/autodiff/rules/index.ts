@@ -2,6 +2,7 @@ import type { Node } from '@pare/core';
 import type { Rule } from '../rule.js';
 import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
+import { ATTENTION } from './attention.js';
 import { BATCH_NORMALIZATION } from './batch-normalization.js';
 import { CONTROL } from './control.js';
 import { CONV } from './conv.js';
@@ -24,6 +25,7 @@ import { SOFTMAX } from './softmax.js';
 const RULES: Readonly<Record<string, Rule>> = {
   ...ACTIVATION,
   ...ARITHMETIC,
+  ...ATTENTION,
   ...BATCH_NORMALIZATION,
   ...CONTROL,
   ...CONV,

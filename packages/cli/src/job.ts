@@ -74,9 +74,10 @@ export class Job {
     return this.#dataset(this.flags.calibration, this.#config.calibration);
   }
 
-  /** Samples that choose the best weights of a training. */
-  async validation(): Promise<Dataset | undefined> {
-    return this.#dataset(this.flags.val, undefined);
+  /** Samples that choose the best weights of a training, or how many of the training samples do. */
+  async validation(): Promise<Dataset | number | undefined> {
+    const { val } = this.flags;
+    return val !== undefined && /^\d+$/.test(val) ? parseCount(val, '--val') : this.#dataset(val, undefined);
   }
 
   /** By name, or the default export of a module. */

@@ -50,7 +50,10 @@ const RATE = { adamw: 1e-3, sgd: 0.05 } as const;
 /** Options of every command that trains, in one wording. */
 export function trainingOptions(command: Command): Command {
   return command
-    .option('--val <path>', 'samples that choose the best weights; without them the last ones are kept')
+    .option(
+      '--val <path|n>',
+      'samples that choose the best weights, or how many of --data do; default: the last ones are kept',
+    )
     .option('--batch <n>', 'samples a step (default: 64)')
     .option('--optimizer <name>', `${OPTIMIZERS.join(' or ')} (default: adamw)`)
     .option('--lr <rate>', 'highest learning rate (default: 0.001 for adamw, 0.05 for sgd)')

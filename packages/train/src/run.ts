@@ -7,6 +7,7 @@ import {
   rightAnswers,
   type SampleBatch,
   TrainingData,
+  type TrainingDataOptions,
   trainingBatches,
 } from './data/index.js';
 import { accuracy, evaluate, evaluateLoss, inputPorts, type Score } from './evaluate.js';
@@ -84,7 +85,7 @@ export class Run {
   /** Reads the data, opens the engine, and takes up a checkpoint when that is wanted. @throws PareError as `train` says. */
   static async open(model: Model, options: TrainOptions): Promise<Run> {
     check(options);
-    const { data: dataset, validation, shards = 1, signal } = options;
+    const { data: dataset, validation, shards = 1, seed = 1, signal } = options;
     const ports = inputPorts(model);
     const shapes = await sampleShapes(dataset, ports);
     const batchSize = fitBatch(options.batchSize ?? 64, dataset.size, shards);
@@ -94,10 +95,10 @@ export class Run {
     try {
       const label = labelSpec(session);
       const reading = { inputs: ports, label, signal };
-      const data = await TrainingData.read(dataset, reading);
-      const { batches = trainingBatches, augment, seed } = options;
+      const all = await TrainingData.read(dataset, reading);
+      const [held, data] = await heldOut(all, validation, reading, seed);
+      const { batches = trainingBatches, augment } = options;
       stream = batches(data, { batchSize, augment, seed });
-      const held = validation && (await TrainingData.read(validation, reading));
       for (const [name, mask] of options.masks ?? []) session.parameters.setMask(name, mask);
       const judge = held && judgeOf(held, session, options, label);
       const run = new Run(model, options, session, data, judge, batchSize, stream, label);
@@ -204,12 +205,12 @@ export class Run {
 
   /** Counts what was answered rightly, where labels are classes. */
   #count(outputs: readonly HostTensor[], { targets: { label } }: SampleBatch): void {
-    if (this.label?.kind !== 'class' || !label) return;
+    if (!isClassified(this.label) || !label) return;
     let row = 0;
     for (const output of outputs) {
       const rows = output.dims[0] as number;
       const part = sliceRows(label, row, rows);
-      const { right, counted } = rightAnswers(output, part, { ignoreIndex: this.label.ignoreIndex });
+      const { right, counted } = rightAnswers(output, part, { ignoreIndex: this.label?.ignoreIndex });
       this.#at.right += right;
       this.#at.counted += counted;
       row += rows;
@@ -337,6 +338,22 @@ function fitBatch(wanted: number, size: number | undefined, shards: number): num
   return Math.max(most - (most % shards), shards);
 }
 
+/** The samples that judge, and those that are left to learn from. */
+async function heldOut(
+  data: TrainingData,
+  validation: TrainOptions['validation'],
+  reading: TrainingDataOptions,
+  seed: number,
+): Promise<[TrainingData | undefined, TrainingData]> {
+  if (typeof validation === 'number') return data.split(validation, seed);
+  return [validation && (await TrainingData.read(validation, reading)), data];
+}
+
+/** Whether the output has a number for each class that labels may be (for a triplet loss it has not). */
+function isClassified(label: LabelSpec | undefined): boolean {
+  return label?.kind === 'class' && label.classes !== undefined;
+}
+
 /** The given score; else accuracy where labels are one class a sample; else the loss, where labels are all that it needs. */
 function judgeOf(
   data: TrainingData,
@@ -345,7 +362,7 @@ function judgeOf(
   label: LabelSpec | undefined,
 ): Judge | undefined {
   const settings = { threads: shards * threads, signal };
-  const classes = label?.kind === 'class' && label.dims.length === 0;
+  const classes = isClassified(label) && label?.dims.length === 0;
   const chosen = score ?? (classes ? accuracy(session.output) : undefined);
   if (chosen) return { ...chosen, of: (model) => evaluate(engine, model, data, chosen, settings) };
   if (!label || session.targets.length !== 1) return undefined;

@@ -136,7 +136,7 @@ export class TrainingSession {
    */
   async gradients(batch: TrainingBatch): Promise<StepResult> {
     const { sessions, graph, parameters } = this;
-    const weights = this.#weights();
+    const weights = parameters.feeds();
     const feeds = sessions.map((_, i) => this.#feeds(batch, weights, i));
     const results = await Promise.all(sessions.map((session, i) => session.run(feeds[i] as Feeds)));
     const losses = results.map((result) => Number(result[graph.loss]?.data[0]));
@@ -182,19 +182,6 @@ export class TrainingSession {
 
   async close(): Promise<void> {
     await Promise.all(this.sessions.map((session) => session.close()));
-  }
-
-  /** The parameters as feeds: views of one copy, since an engine copies what it is fed buffer by buffer. */
-  #weights(): Feeds {
-    const views = this.parameters.views(this.parameters.snapshot());
-    const feed = ({
-      name,
-      dims,
-    }: {
-      readonly name: string;
-      readonly dims: readonly number[];
-    }): [string, HostTensor] => [name, { dtype: 'float32', dims, data: views.get(name) as Float32Array }];
-    return Object.fromEntries(this.parameters.parameters.map(feed));
   }
 
   #feeds(batch: TrainingBatch, weights: Feeds, part: number): Feeds {

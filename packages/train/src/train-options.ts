@@ -10,8 +10,11 @@ import type { TrainingSession, TrainingSessionOptions } from './session.js';
 export interface TrainOptions extends Omit<TrainingSessionOptions, 'inputShapes'>, Pick<BatchOptions, 'augment'> {
   /** What to learn from. */
   readonly data: Dataset;
-  /** What chooses the best weights; never the samples that will judge the result. */
-  readonly validation?: Dataset | undefined;
+  /**
+   * What chooses the best weights; never the samples that will judge the result. A number: so many samples of `data`, set apart
+   * in equal shares of each class. Default none: the last weights are kept.
+   */
+  readonly validation?: Dataset | number | undefined;
   readonly epochs: number;
   /** Samples a step. Default 64, at most what there is. */
   readonly batchSize?: number | undefined;

@@ -82,6 +82,12 @@ describe('train', () => {
     ).toBe(true);
   });
 
+  it('sets samples apart to judge on when it is told how many', async () => {
+    const { epochs, samples } = await train(network(), { ...settings, validation: 30 });
+    expect(samples).toBe(120);
+    expect(epochs.every((epoch) => Number.isInteger(Math.round((epoch.score ?? 0.5) * 30 * 1e6) / 1e6))).toBe(true);
+  });
+
   it('gives the same bits with the same seed, in one part or two run at the same time, and others with another', async () => {
     const trained = async (more: Partial<TrainOptions>): Promise<string> => {
       const model = network();

@@ -1,5 +1,13 @@
 import { DEPTHWISE_FORMS, type DepthwiseFormName } from './depthwise.js';
-import { type ConvGeometry, geometryKey, inputChannels, isDepthwise, isPointwise, isStrided } from './geometry.js';
+import {
+  type ConvGeometry,
+  geometryKey,
+  inputChannels,
+  isDepthwise,
+  isPointwise,
+  isStrided,
+  product,
+} from './geometry.js';
 import { INPUT_FORMS, type InputFormName } from './input-gradient.js';
 import { DENSE_FORMS, type DenseFormName, type WeightForm } from './weight-gradient.js';
 
@@ -22,15 +30,17 @@ export function chooseForms(c: ConvGeometry, choices: ConvChoices = {}): ConvFor
 }
 
 function inputForm(c: ConvGeometry): InputFormName {
-  if (isPointwise(c) && !isDepthwise(c)) return 'pointwise';
   if (isStrided(c) || (c.groups === 1 && inputChannels(c) <= 8)) return 'transpose';
   return 'flip';
 }
 
 function weightForm(c: ConvGeometry): WeightFormName {
+  const [height, width] = [product(c.outputs), c.outputs.at(-1) as number];
   if (isDepthwise(c)) return c.kernel.length >= 2 ? 'depthwise-rows' : 'depthwise-columns';
-  if (isPointwise(c)) return 'images';
-  return 'taps';
+  // Products an image at a time are thin where the image is small.
+  if (isPointwise(c)) return height >= 32 ? 'images' : 'taps';
+  if (c.channels * product(c.kernel) <= 32) return 'images';
+  return width >= 24 && !isStrided(c) ? 'rows' : 'rows-batch-last';
 }
 
 /** The names of the forms that are right for `c`. */

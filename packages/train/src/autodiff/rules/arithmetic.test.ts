@@ -7,7 +7,7 @@ const engine = nodeEngine();
 afterAll(() => engine.close());
 
 describe('arithmetic', () => {
-  it.each(['Add', 'Sub', 'Mul', 'Div', 'Sum'])('%s broadcasts', async (type) => {
+  it.each(['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean'])('%s broadcasts', async (type) => {
     for (const [a, b] of [
       [
         [2, 3],

@@ -122,6 +122,22 @@ const SECTIONS = {
       ),
     ),
   ],
+  sparsity: ({ results, engines }) => [
+    'Zeros in weights',
+    `\`benchmarks/sparsity.mjs\`: an operator with dense, pruned and shared weights on ${engines.native} and ${engines.wasm}, one thread, interleaved rounds; the file raw and compressed. Kernels are dense: zeros bring bytes, and no time.`,
+    table(
+      ['operator', 'weights', 'native', 'WebAssembly', 'raw', 'gzip', 'brotli'],
+      Object.entries(results).flatMap(([operator, variants]) =>
+        Object.entries(variants).map(([variant, { native, wasm, nativeMs, wasmMs, bytes }]) => [
+          operator,
+          variant,
+          variant === 'dense' ? `${num(nativeMs)} ms` : times(native),
+          variant === 'dense' ? `${num(wasmMs)} ms` : times(wasm),
+          ...[bytes.raw, bytes.gzip, bytes.brotli].map(mb),
+        ]),
+      ),
+    ),
+  ],
   kernels: ({ results, values }) => [
     'Kernels',
     `\`benchmarks/kernels.mjs\`: ${num(values / 1e6)} million values, WebAssembly SIMD against the same in plain TypeScript, which is the tests' oracle.`,

@@ -14,7 +14,7 @@ import { accuracy, evaluate, evaluateLoss, inputPorts, type Score } from './eval
 import { AVERAGE, adamW, type Optimizer, updateAverage, updateParameters } from './optimizer/index.js';
 import { sampleShapes } from './sample-shapes.js';
 import { oneCycleSchedule, type Schedule } from './schedule/index.js';
-import { TrainingSession } from './session.js';
+import { labelSpec, TrainingSession } from './session.js';
 import type { EpochRecord, TrainOptions, TrainResult } from './train-options.js';
 
 /** How much of the loss that is shown is the newest one. */
@@ -113,7 +113,7 @@ export class Run {
 
   /** Runs to the end and writes the best weights into the model. */
   async finish(): Promise<TrainResult> {
-    const { epochs, patience = Number.POSITIVE_INFINITY } = this.options;
+    const { epochs, accumulate = 1, patience = Number.POSITIVE_INFINITY } = this.options;
     this.#notes.push(...this.data.warnings);
     const left = this.data.size - this.stream.steps * this.batchSize;
     if (left > 0)
@@ -133,6 +133,7 @@ export class Run {
     return {
       epochs: at.epochs,
       curve: at.curve,
+      rates: at.curve.map((_, step) => this.#schedule(Math.floor(step / accumulate))),
       best: at.best?.epoch ?? at.epochs.length,
       score: this.judge?.name,
       steps: at.curve.length,
@@ -227,6 +228,7 @@ export class Run {
     this.session.writeTo(copy, weights.values, weights.statistics);
     const value = await judge.of(copy);
     epochs[epoch - 1] = { ...(epochs[epoch - 1] as EpochRecord), score: value };
+    if (epoch < (this.options.judgeFrom ?? 1)) return;
     const better = !best || (judge.higherIsBetter ? value > best.score : value < best.score);
     if (!better) return;
     this.#best = weights;
@@ -369,13 +371,6 @@ function judgeOf(
   return { name: loss.name, higherIsBetter: false, of: (model) => evaluateLoss(engine, model, data, loss, settings) };
 }
 
-/** How the loss wants labels; undefined when it wants none. */
-function labelSpec(session: TrainingSession): LabelSpec | undefined {
-  const target = session.targets.find((t) => t.label !== undefined);
-  if (!target?.label) return undefined;
-  const dtype = target.dtype as LabelSpec['dtype'];
-  return { kind: target.label, dtype, dims: target.dims.slice(1), ...target.range };
-}
 
 function sliceRows({ dtype, dims, data }: HostTensor, from: number, rows: number): HostTensor {
   const size = dims.slice(1).reduce((a, b) => a * b, 1);

@@ -34,6 +34,8 @@ export interface TrainOptions extends Omit<TrainingSessionOptions, 'inputShapes'
   readonly score?: Score | undefined;
   /** Stop after so many epochs without a better score. Default never. */
   readonly patience?: number | undefined;
+  /** The first epoch, from 1, whose weights may be kept: those before are not yet what the run is for. Default 1. */
+  readonly judgeFrom?: number | undefined;
   /** Elements that stay zero: 0 where a weight is pruned, by parameter. */
   readonly masks?: ReadonlyMap<string, Uint8Array> | undefined;
   /** What the loss asked for beside labels (a teacher's answers), of the samples of a batch. */
@@ -96,6 +98,8 @@ export interface TrainResult {
   readonly epochs: readonly EpochRecord[];
   /** Loss of every step, in order. */
   readonly curve: readonly number[];
+  /** Learning rate of every step. */
+  readonly rates: readonly number[];
   /** The epoch whose weights the model has now, from 1. */
   readonly best: number;
   /** Name of the validation score. */

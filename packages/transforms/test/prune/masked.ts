@@ -1,4 +1,5 @@
 import { type Engine, elementCount, type Feeds, type Model, seededRandom, Tensor } from '@pare/core';
+import { countParameters } from '../../src/prune/structured/cost.js';
 import { channelGroups, type Removal, removeChannels } from '../../src/prune/structured/index.js';
 import { runModel } from '../run-model.js';
 
@@ -33,11 +34,10 @@ export function randomRemoval(model: Model, seed: number, keep: (exact: boolean)
   });
 }
 
-/** Elements of all constants. */
-export const parameters = (model: Model): number =>
-  [...model.graph.initializers].reduce((sum, { initializer }) => sum + (initializer?.size ?? 0), 0);
-
-/** Largest difference between what the model answers with units zeroed, and what it answers without them, by output range. */
+/**
+ * Largest difference between what the model answers with units zeroed, and what it answers without them, by output range (0.02 at
+ * least: a sigmoid near 0 is a difference of numbers near 1), and the numbers of parameters.
+ */
 export async function lossOfZeros(
   engine: Engine,
   model: Model,
@@ -56,9 +56,9 @@ export async function lossOfZeros(
     if (`${other?.dims}` !== `${dims}`) return { difference: Number.POSITIVE_INFINITY, before: 0, after: 0 };
     const a = Array.from(data as ArrayLike<number>, Number);
     const b = Array.from(other?.data as ArrayLike<number>, Number);
-    const range = Math.max(...a.map(Math.abs), 1e-3);
+    const range = Math.max(...a.map(Math.abs), 0.02);
     for (const [i, v] of a.entries()) difference = Math.max(difference, Math.abs(v - (b[i] as number)) / range);
     if (!b.every(Number.isFinite)) difference = Number.POSITIVE_INFINITY;
   }
-  return { difference, before: parameters(masked), after: parameters(pruned) };
+  return { difference, before: countParameters(masked), after: countParameters(pruned) };
 }

@@ -32,6 +32,7 @@ export class ChannelSpace {
   readonly #sites: Site[] = [];
   /** After `solve`: the factors of a channel that is a product. */
   #parts = new Map<number, readonly number[]>();
+  readonly #units = new Map<number, readonly number[]>();
 
   constructor(private readonly reduced: ReadonlySet<string> = new Set()) {}
 
@@ -98,7 +99,7 @@ export class ChannelSpace {
     const size = lengths.reduce((a, b) => a * b, 1);
     const grid = free.length === 1 ? new Int32Array(size) : this.fresh(size);
     forEachPoint(lengths, (at, point) => {
-      const parts = point.flatMap((i, f) => factors[f]?.[i] ?? []);
+      const parts = partsAt(factors, point);
       if (parts.length === 1) grid[at] = parts[0] as number;
       else this.#products.push({ whole: at + (grid[0] as number), parts });
     });
@@ -121,8 +122,7 @@ export class ChannelSpace {
     });
     this.#sites.push({ key, factors });
     forEachPoint(lengths, (at, point) => {
-      const parts = point.flatMap((i, f) => factors[f]?.[i] ?? []);
-      this.#products.push({ whole: axis[at] as number, parts });
+      this.#products.push({ whole: axis[at] as number, parts: partsAt(factors, point) });
     });
     return factors;
   }
@@ -145,9 +145,12 @@ export class ChannelSpace {
   /** After `solve`: the independent channels that must all stay for `channel` to stay; none when it is pinned. */
   units(channel: number): readonly number[] {
     const root = this.find(channel);
-    if (this.#pinned[root] !== undefined) return [];
-    const parts = this.#parts.get(root);
-    return parts ? [...new Set(parts.flatMap((part) => this.units(part)))] : [root];
+    const present = this.#units.get(root);
+    if (present) return present;
+    const parts = this.#pinned[root] === undefined ? (this.#parts.get(root) ?? [root]) : [];
+    const units = parts.length < 2 ? parts : [...new Set(parts.flatMap((part) => this.units(part)))];
+    this.#units.set(root, units);
+    return units;
   }
 
   /** Passes pins, and ties channels with a single factor left, until nothing changes. */
@@ -190,13 +193,19 @@ export class ChannelSpace {
     return changed;
   }
 
-  #free(parts: readonly number[]): number[] {
-    return [...new Set(parts.map((part) => this.find(part)))].filter((part) => this.#pinned[part] === undefined);
+  #free(parts: Iterable<number>): number[] {
+    const free: number[] = [];
+    for (const part of parts) {
+      const root = this.find(part);
+      if (this.#pinned[root] === undefined && !free.includes(root)) free.push(root);
+    }
+    return free;
   }
 
   /** How many channels of the factors of `site` can go independently of each other. */
   #freedom({ factors }: Site): number {
-    return factors.reduce((sum, axis) => sum + (axis ? this.#free([...axis]).length : 0), 0);
+    const free = factors.flatMap((axis) => [...(axis ?? [])].filter((channel) => this.reason(channel) === undefined));
+    return new Set(free.map((channel) => this.find(channel))).size;
   }
 }
 
@@ -204,6 +213,16 @@ export class ChannelSpace {
 export function consecutive(axis: Int32Array, sizes: readonly number[]): Int32Array[] {
   const ends = sizes.map((_, i) => sizes.slice(0, i + 1).reduce((a, b) => a + b, 0));
   return ends.map((end, i) => axis.subarray(end - (sizes[i] as number), end));
+}
+
+/** The channels that meet at a point of the grid of `factors`. */
+function partsAt(factors: readonly Axis[], point: readonly number[]): number[] {
+  const parts: number[] = [];
+  for (let f = 0; f < factors.length; f++) {
+    const channel = factors[f]?.[point[f] as number];
+    if (channel !== undefined) parts.push(channel);
+  }
+  return parts;
 }
 
 /** Calls `visit` for every point of a grid in row-major order, with its place in the row. */

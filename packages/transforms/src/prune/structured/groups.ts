@@ -103,7 +103,9 @@ function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
       for (const unit of space.units(channel)) {
         const where = occurrences.get(unit) ?? new Map<Place, number[]>();
         occurrences.set(unit, where);
-        where.set(place, [...(where.get(place) ?? []), i]);
+        const at = where.get(place);
+        if (at) at.push(i);
+        else where.set(place, [i]);
       }
     }
   }
@@ -117,7 +119,9 @@ function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
   const bySignature = new Map<string, number[]>();
   for (const [unit, where] of occurrences) {
     const signature = `${[...where].map(([place, at]) => `${number.get(place)}:${at.length}`)}|${within.get(unit)}|${space.isInexact(unit)}`;
-    bySignature.set(signature, [...(bySignature.get(signature) ?? []), unit]);
+    const alike = bySignature.get(signature);
+    if (alike) alike.push(unit);
+    else bySignature.set(signature, [unit]);
   }
   const groups: NumberedGroup[] = [];
   for (const units of bySignature.values()) {

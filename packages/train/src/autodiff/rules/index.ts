@@ -9,6 +9,7 @@ import { CONV } from './conv.js';
 import { EINSUM } from './einsum.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { INDEXING } from './indexing.js';
+import { LOSS } from './loss.js';
 import { MATMUL } from './matmul.js';
 import { NORMALIZATION } from './normalization.js';
 import { PAD } from './pad.js';
@@ -22,7 +23,7 @@ import { SLICE } from './slice.js';
 import { SOFTMAX } from './softmax.js';
 
 /** The gradient rules of the default operator set, by operator. */
-const RULES: Readonly<Record<string, Rule>> = {
+export const RULES: Readonly<Record<string, Rule>> = {
   ...ACTIVATION,
   ...ARITHMETIC,
   ...ATTENTION,
@@ -32,6 +33,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   ...EINSUM,
   ...ELEMENTWISE,
   ...INDEXING,
+  ...LOSS,
   ...MATMUL,
   ...NORMALIZATION,
   ...PAD,

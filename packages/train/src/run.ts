@@ -371,7 +371,6 @@ function judgeOf(
   return { name: loss.name, higherIsBetter: false, of: (model) => evaluateLoss(engine, model, data, loss, settings) };
 }
 
-
 function sliceRows({ dtype, dims, data }: HostTensor, from: number, rows: number): HostTensor {
   const size = dims.slice(1).reduce((a, b) => a * b, 1);
   return {

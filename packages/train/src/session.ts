@@ -10,6 +10,7 @@ import {
 } from '@pare/core';
 import { gradientName } from './autodiff/index.js';
 import { crc32 } from './crc32.js';
+import type { LabelSpec } from './data/index.js';
 import { firstNonFinite } from './diagnose.js';
 import { dropoutMasks } from './dropout.js';
 import type { Loss } from './loss/loss.js';
@@ -267,4 +268,12 @@ function setConstant(model: Model, name: string, tensor: Tensor): void {
   if (value?.initializer) model.graph.setInitializer(value, tensor);
   else if (value?.producer?.is('Constant')) value.producer.setAttribute('value', tensor);
   else throw new PareError('bad-option', `The model has no constant "${name}" to write the trained values to.`);
+}
+
+/** How the loss wants labels; undefined when it wants none. */
+export function labelSpec(session: TrainingSession): LabelSpec | undefined {
+  const target = session.targets.find((t) => t.label !== undefined);
+  if (!target?.label) return undefined;
+  const dtype = target.dtype as LabelSpec['dtype'];
+  return { kind: target.label, dtype, dims: target.dims.slice(1), ...target.range };
 }

@@ -11,6 +11,7 @@ import {
   type Value,
 } from '@pare/core';
 import { upgradeOpset } from '@pare/transforms';
+import { densifyDepthwise } from './autodiff/conv/dense-depthwise.js';
 import { Emitter } from './autodiff/emitter.js';
 import { addGradients, foldShapes, GRADIENT_OPSET } from './autodiff/gradient.js';
 import type { ClassRange, LabelKind, Loss, LossScope } from './loss/loss.js';
@@ -91,6 +92,7 @@ export async function trainingGraph(model: Model, options: TrainingGraphOptions)
   const { graph } = copy;
   const batchStatistics = options.batchNorm === 'frozen' ? [] : trainBatchNorms(emit);
   const dropouts = feedDropouts(emit);
+  densifyDepthwise(emit);
   const { scope, loss, output } = appendLoss(emit, options.loss);
   for (const { batchMean, batchVariance } of batchStatistics) {
     for (const name of [batchMean, batchVariance]) graph.addOutput(graph.value(name) as Value);

@@ -1,4 +1,6 @@
-import { isDepthwise, positions, product, weightDims } from './geometry.js';
+import type { Value } from '@pare/core';
+import type { Emitter } from '../emitter.js';
+import { type ConvGeometry, isDepthwise, positions, product, weightDims } from './geometry.js';
 import { batchLast, padded, tap } from './taps.js';
 import type { WeightForm } from './weight-gradient.js';
 
@@ -34,27 +36,38 @@ export const DEPTHWISE_FORMS: Readonly<Record<DepthwiseFormName, WeightForm>> = 
   'depthwise-rows': {
     fits: (c) => isDepthwise(c) && c.kernel.length >= 2,
     emit: (e, c, x, g) => {
-      const source = padded(e, c, batchLast(e, x), 1);
       const [outputs, ...rest] = c.outputs as [number, ...number[]];
-      const [, height] = e.shape(source) as [number, number];
+      const [inputs] = c.inputs as [number];
       const [kernel, ...inner] = c.kernel as [number, ...number[]];
-      const [stride] = c.strides as [number];
-      const [dilation] = c.dilations as [number];
       const width = product(rest) * c.batch;
+      const later = (list: readonly number[]): number[] => [0, 0, ...list.slice(1), 0];
+      const source = e.pad(batchLast(e, x), later(c.begin), later(c.end));
       const rows = e.reshape(batchLast(e, g), [c.groups, outputs, width]);
-      const later = { ...c, outputs: rest, strides: c.strides.slice(1), dilations: c.dilations.slice(1) };
+      const behind = { ...c, outputs: rest, strides: c.strides.slice(1), dilations: c.dilations.slice(1) };
       const products = positions(inner).map((t) => {
-        const shifted = e.reshape(tap(e, later, source, t, 2), [c.groups, height, width]);
-        return e.reshape(e.op('MatMul', [rows, e.swap(shifted)]), [c.groups, 1, outputs * height]);
+        const shifted = e.reshape(tap(e, behind, source, t, 2), [c.groups, inputs, width]);
+        return e.reshape(e.op('MatMul', [rows, e.swap(shifted)]), [c.groups, 1, outputs * inputs]);
       });
       const all = e.concat(products, 1);
-      const parts = Array.from({ length: kernel }, (_, t) => {
-        const first = t * dilation;
-        const step = height + stride;
-        const diagonal = e.slice(all, [2], [first], [first + (outputs - 1) * step + 1], [step]);
-        return e.reshape(e.sum(diagonal, [2], false), [c.groups, 1, product(inner)]);
-      });
+      const parts = Array.from({ length: kernel }, (_, t) =>
+        e.reshape(diagonal(e, c, all, t), [c.groups, 1, product(inner)]),
+      );
       return e.reshape(e.concat(parts, 1), weightDims(c));
     },
   },
 };
+
+/** Sum of the elements (o, o * stride + t * dilation - begin) of the matrices [outputs, inputs] in `all` [C, n, both]. */
+function diagonal(e: Emitter, c: ConvGeometry, all: Value, t: number): Value {
+  const [stride, dilation, begin, outputs, inputs] = [c.strides, c.dilations, c.begin, c.outputs, c.inputs].map(
+    (list) => list[0],
+  ) as [number, number, number, number, number];
+  const offset = t * dilation - begin;
+  const first = Math.max(0, Math.ceil(-offset / stride));
+  const last = Math.min(outputs - 1, Math.floor((inputs - 1 - offset) / stride));
+  const [channels, shifts] = e.shape(all) as [number, number];
+  if (last < first) return e.fill([channels, shifts], 0, all);
+  const step = inputs + stride;
+  const elements = e.slice(all, [2], [first * step + offset], [last * step + offset + 1], [step]);
+  return e.sum(elements, [2], false);
+}

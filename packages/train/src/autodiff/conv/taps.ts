@@ -7,9 +7,13 @@ import type { ConvGeometry } from './geometry.js';
  * runs, and each channel is one row of a matrix.
  */
 export function batchLast(e: Emitter, value: Value): Value {
-  const [batch, ...rest] = e.shape(value) as [number, ...number[]];
-  const flat = e.reshape(value, [batch, rest.reduce((a, b) => a * b, 1)]);
-  return e.reshape(e.transpose(flat, [1, 0]), [...rest, batch]);
+  return e.transpose(value, [
+    ...e
+      .shape(value)
+      .slice(1)
+      .map((_, i) => i + 1),
+    0,
+  ]);
 }
 
 /** `x`, whose spatial axes begin at `first`, with the zeros of the padding around it, and without what no window reaches. */

@@ -29,9 +29,9 @@ export const BATCH_NORMALIZATION: Readonly<Record<string, Rule>> = {
       const shifted = emit.add(variance(), node.float('epsilon', 1e-5));
       return emit.op('Reciprocal', [emit.op('Sqrt', [shifted])]);
     });
-    const dbeta = once(() => emit.sum(op.g(), axes, false));
+    const dbeta = once(() => sumChannels(emit, op.g()));
     const dgamma = once(() => {
-      const products = emit.sum(emit.mul(op.g(), op.x()), axes, false);
+      const products = sumChannels(emit, emit.mul(op.g(), op.x()));
       return emit.mul(rate(), emit.sub(products, emit.mul(mean(), dbeta())));
     });
     const slope = once(() => emit.mul(gamma, rate()));
@@ -53,6 +53,18 @@ export const BATCH_NORMALIZATION: Readonly<Record<string, Rule>> = {
     ];
   },
 };
+
+/**
+ * Sum over all axes but that of the channels. First the axes behind it, which lie next to each other: ONNX Runtime takes twice
+ * as long for all at once.
+ */
+export function sumChannels(emit: Emitter, v: Value): Value {
+  const inner = emit
+    .shape(v)
+    .slice(2)
+    .map((_, i) => i + 2);
+  return emit.sum(emit.sum(v, inner, false), [0], false);
+}
 
 /** Mean and (biased) variance of the batch. */
 function batchStatistics(op: Adjoint, axes: readonly number[]): { mean: () => Value; variance: () => Value } {

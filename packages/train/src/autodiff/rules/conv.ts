@@ -1,8 +1,8 @@
-import type { Value } from '@pare/core';
 import { chooseForms, WEIGHT_FORMS } from '../conv/choose.js';
 import { convGeometry, transposedGeometry } from '../conv/geometry.js';
 import { INPUT_FORMS } from '../conv/input-gradient.js';
-import type { Adjoint, Rule } from '../rule.js';
+import type { Rule } from '../rule.js';
+import { sumChannels } from './batch-normalization.js';
 
 /** Convolutions: x [N, C, spatial...]. */
 export const CONV: Readonly<Record<string, Rule>> = {
@@ -13,7 +13,7 @@ export const CONV: Readonly<Record<string, Rule>> = {
     return [
       () => INPUT_FORMS[forms.input].emit(op.emit, c, op.g(), op.x(1)),
       () => WEIGHT_FORMS[forms.weight].emit(op.emit, c, op.x(0), op.g()),
-      () => biasGradient(op),
+      () => sumChannels(op.emit, op.g()),
     ];
   },
   // y = ConvTranspose(x, w) + b is the input gradient of a convolution, so dx is that convolution of g; as the product is
@@ -33,12 +33,7 @@ export const CONV: Readonly<Record<string, Rule>> = {
         });
       },
       () => WEIGHT_FORMS[forms.weight].emit(op.emit, c, op.g(), op.x(0)),
-      () => biasGradient(op),
+      () => sumChannels(op.emit, op.g()),
     ];
   },
 };
-
-function biasGradient(op: Adjoint): Value {
-  const axes = op.emit.shape(op.y()).flatMap((_, i) => (i === 1 ? [] : [i]));
-  return op.emit.sum(op.g(), axes, false);
-}

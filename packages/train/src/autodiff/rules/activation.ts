@@ -73,11 +73,12 @@ export const ACTIVATION: Readonly<Record<string, Rule>> = {
   Gelu: derivative((e, op) => (op.node.string('approximate', 'none') === 'tanh' ? geluTanh : gelu)(e, op.x())),
 };
 
-/** y = x P, P = (1 + erf(x / sqrt 2)) / 2: y' = P + x exp(-x^2 / 2) / sqrt(2 pi). */
+/** y = x (1 + erf s) / 2, s = x / sqrt 2: y' = (1 + erf s + 2 / sqrt(pi) s exp(-s^2)) / 2. */
 function gelu(e: Emitter, x: Value): Value {
-  const p = e.mul(e.add(e.op('Erf', [e.mul(x, Math.SQRT1_2)]), 1), 0.5);
-  const density = e.mul(e.exp(e.mul(e.mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-  return e.add(p, e.mul(x, density));
+  const s = e.mul(x, Math.SQRT1_2);
+  // The factor goes into the exponent: one pass less over the tensor.
+  const density = e.exp(e.sub(Math.log(2 / Math.sqrt(Math.PI)), e.mul(s, s)));
+  return e.mul(e.add(e.add(e.op('Erf', [s]), e.mul(s, density)), 1), 0.5);
 }
 
 /** y = x (1 + t) / 2, t = tanh(c (x + a x^3)): y' = (1 + t) / 2 + x (1 - t^2) c (1 + 3 a x^2) / 2. */

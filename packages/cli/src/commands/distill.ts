@@ -1,6 +1,8 @@
 import { rm } from 'node:fs/promises';
 import { PareError } from '@pare/core';
 import { crossEntropy, type DistillTerm, distill as distillStudent, parseTerms, type TrainResult } from '@pare/train';
+import { rowFile } from '@pare/train/node';
+import { pruneChannels } from '@pare/transforms';
 import { EXIT } from '../command.js';
 import { Job } from '../job.js';
 import type { Register } from '../main.js';
@@ -14,6 +16,8 @@ interface Flags extends TrainingFlags {
   readonly loss: string;
   readonly temperature?: string;
   readonly labels?: string;
+  readonly makeStudent?: string;
+  readonly cache?: string;
   readonly json?: boolean;
 }
 
@@ -36,7 +40,7 @@ export const distill: Register = (program, run) => {
       'Trains a student to answer as a teacher does, to compute what it computes inside, or to relate samples as it does. Any ' +
         'two models whose inputs fit the samples; what is trained beside the student is no part of the result.',
     )
-    .argument('[student]', 'ONNX file; default: the model in pare.config.ts')
+    .argument('[student]', 'ONNX file; or none with --make-student')
     .requiredOption('-o, --output <file>', 'where to write the trained student')
     .requiredOption('--teacher <file>', 'ONNX file of the teacher')
     .option(
@@ -49,6 +53,8 @@ export const distill: Register = (program, run) => {
       '--labels <weight>',
       'weight of cross-entropy with the labels beside it; 0: labels are not needed (default: 0.1)',
     )
+    .option('--make-student <share>', 'make the student of the teacher, without this share of its channels: 0.5')
+    .option('--cache <file>', "keeps the teacher's answers between epochs and runs (not with --augment)")
     .option('--epochs <n>', 'passes over the samples (default: 3)');
   withOptions(
     command,
@@ -58,6 +64,7 @@ export const distill: Register = (program, run) => {
     jsonOption('the result'),
     examples(
       'distill student.onnx --teacher teacher.onnx --data train.npz --val val.npz -o out.onnx',
+      'distill --teacher teacher.onnx --make-student 0.5 --data train.npz --val 1000 -o half.onnx',
       'distill student.onnx --teacher teacher.onnx --data train.npz --loss response,feature:relu3=relu7*0.5,relation -o out.onnx',
     ),
   ).action((file: string | undefined, flags: Flags) =>
@@ -71,8 +78,22 @@ export const distill: Register = (program, run) => {
       const epochs = flags.epochs === undefined ? 3 : parseCount(flags.epochs, '--epochs');
       const settings = await trainingSettings(flags, job, context, epochs);
       const { model: teacher, summary: taught } = await openModel(flags.teacher ?? '', signal);
-      const { model: student, summary: before } = await openModel(job.model(file), signal);
-      const training = await running(student, () => distillStudent(student, { ...settings, teacher, terms, labels }));
+      const { model: student, summary: before } =
+        flags.makeStudent === undefined
+          ? await openModel(job.model(file), signal)
+          : await openModel(flags.teacher ?? '', signal);
+      if (flags.makeStudent !== undefined) {
+        if (file !== undefined) {
+          throw new PareError('bad-option', `Give a student (${file}) or --make-student, not both.`);
+        }
+        const channels = parseFraction(flags.makeStudent, '--make-student');
+        await student.transform(pruneChannels({ goal: { channels }, ranking: 'uniform' }), { signal });
+      }
+      const cache = flags.cache === undefined ? undefined : rowFile(flags.cache);
+      const training = await running(student, () =>
+        distillStudent(student, { ...settings, teacher, terms, labels, cache }),
+      );
+      await cache?.close();
       progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, student, signal);
       await rm(checkpointPath(flags), { recursive: true, force: true });

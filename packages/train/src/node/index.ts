@@ -1,2 +1,3 @@
 export { checkpointFolder, latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
+export { rowFile } from './row-file.js';
 export { type WorkerBatchOptions, workerBatches } from './worker-batches.js';

@@ -23,8 +23,9 @@ describe('the table of rules', () => {
   });
 
   it('has a test for each operator', () => {
-    const folder = new URL('../src/autodiff/rules/', import.meta.url);
-    const tests = readdirSync(folder).filter((file) => file.endsWith('.test.ts'));
+    const folder = new URL('../src/autodiff/', import.meta.url);
+    const files = readdirSync(folder, { encoding: 'utf8', recursive: true });
+    const tests = files.filter((file) => file.endsWith('.test.ts'));
     const code = tests.map((file) => readFileSync(new URL(file, folder), 'utf8')).join('\n');
     expect(Object.keys(RULES).filter((name) => !code.includes(`'${name}'`))).toEqual([]);
   });

@@ -18,7 +18,7 @@ export class Adjoint {
   /**
    * `captured`: the values of graphs around that subgraphs of the node read, which count as inputs after its own.
    * `gradients`: dL/d(output), null where nothing flows; one is not null. `wanted`: the values whose gradients are of use.
-   * `sweep`: differentiates the graphs inside.
+   * `differentiate`: for the graphs inside.
    */
   constructor(
     readonly node: Node,
@@ -26,7 +26,7 @@ export class Adjoint {
     readonly captured: readonly Value[],
     private readonly gradients: readonly (Value | null)[],
     readonly wanted: ReadonlySet<Value>,
-    readonly sweep: typeof sweep,
+    readonly differentiate: typeof sweep,
   ) {}
 
   /** Whether input `index` is there. */

@@ -35,7 +35,7 @@ function backward(op: Adjoint, name: string, wanted: readonly Value[]): Graph {
     const other = seeds.get(output);
     seeds.set(output, other ? emit.add(other, op.g(i)) : op.g(i));
   }
-  const gradients = op.sweep(nodes, emit, seeds, new Set(wanted));
+  const gradients = op.differentiate(nodes, emit, seeds, new Set(wanted));
   for (const value of wanted) {
     const result = emit.op('Identity', [gradients.get(value) ?? emit.fill(emit.shape(value), 0, value)]);
     result.type = inference.typeOf(result);

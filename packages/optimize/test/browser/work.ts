@@ -1,4 +1,14 @@
-import { check, inferTypes, type Model, type Port, parseModel, serializeModel, type Transform } from '@pare/core';
+import {
+  check,
+  GraphBuilder,
+  inferTypes,
+  type Model,
+  type Port,
+  parseModel,
+  serializeModel,
+  type Transform,
+} from '@pare/core';
+import { adamW, gradient, ParameterStore, updateParameters } from '@pare/train';
 import { float16, quantizeDynamic, quantizeWeights, simplify } from '@pare/transforms';
 import { cer, indexData, OutputComparison, randomDataset, scoreAll, seededRandom, splitData, top1 } from '@pare/verify';
 
@@ -28,7 +38,26 @@ export async function work(models: Readonly<Record<string, Uint8Array>>): Promis
     inferTypes(model).annotate();
     results[`${name}, types`] = await digest(await written(model));
   }
-  return { ...results, ...(await measures()) };
+  return { ...results, ...(await training()), ...(await measures()) };
+}
+
+/** A gradient graph, and what an optimizer makes of its parameters. */
+async function training(): Promise<Record<string, string>> {
+  const b = new GraphBuilder({ seed: 8 });
+  const h = b.op('Conv', [b.input('x', 'float32', ['n', 3, 8, 8]), b.random([4, 3, 3, 3], { name: 'w' })]);
+  const y = b.op('Sigmoid', [b.op('MaxPool', [h], { kernel_shape: [2, 2] })]);
+  b.output('loss', b.op('ReduceMean', [b.op('Mul', [y, y])], { keepdims: 0 }));
+  const step = await gradient(b.model(), { loss: 'loss', wrt: ['w'], dims: { n: 4 } });
+
+  const random = seededRandom(9);
+  const values = Float32Array.from({ length: 108 }, random.normal);
+  const store = new ParameterStore([{ name: 'w', dims: [4, 3, 3, 3], values }]);
+  for (let update = 1; update <= 5; update++) {
+    store.get('w').gradient.set(values.map(() => random.normal()));
+    updateParameters(store, adamW(), { step: update, learningRate: 0.01, clipNorm: 1 });
+  }
+  const weights = new Uint8Array(store.snapshot().buffer);
+  return { gradient: await digest(await written(step)), 'updated weights': await digest(weights) };
 }
 
 /** Data, metrics with their intervals and tests, and numerics of outputs, on seeded samples. */

@@ -14,10 +14,10 @@ import {
   type QuantizedWeight,
   quantizeWeight,
   readBias,
-  removeDeadConstant,
   roundHalfEven,
 } from '@pare/transforms';
 import { removeDead } from '../training-graph.js';
+import { writeBlocks } from './blocks.js';
 import { type BatchNormFold, foldBatchNorm } from './fold-batch-norm.js';
 import type { PlannedActivation, PlannedWeight, QuantizationPlan } from './plan.js';
 import { removeRounding } from './rounding.js';
@@ -48,6 +48,7 @@ export async function exportQuantized(model: Model, plan: QuantizationPlan): Pro
     return own ?? plan.activations.find((p) => p.readers === 'all' && p.value === value.name);
   };
   const writer = new QdqWriter(model, '');
+  if (plan.weights.some(({ blockSize }) => blockSize)) model.ensureOpset('com.microsoft', 1);
   for (const planned of plan.weights) {
     const users = planned.users.map((name) => {
       const node = find(name);
@@ -134,6 +135,15 @@ async function writeShared(
   const source = constantSource(node.inputs[1]) ?? missing(planned.operand);
   const matrix = matrixOf({ node, weight: source }) ?? missing(planned.operand);
   const fold = await foldBatchNorm(node, matrix.channels);
+  if (planned.blockSize) {
+    for (const user of users) {
+      const bias = fold ? floatBias(user.node, fold.bias) : (user.node.inputs[2] ?? null);
+      const channelsFirst = (matrix.axis === 0) !== source.transposed;
+      const about = { planned, tensor: source.tensor, matrix, steps, channelsFirst, factors: fold?.factors, bias };
+      writeBlocks(user.node, about);
+    }
+    return;
+  }
   const biases = await Promise.all(
     users.map(async (user) => fold?.bias ?? (await readBias(user.node, matrix.channels))),
   );
@@ -170,18 +180,38 @@ async function writeShared(
   for (const [i, user] of users.entries()) {
     const bias = biases[i];
     if (user.inputScale === undefined) {
-      if (fold) setFloatBias(user.node, fold.bias);
+      if (fold) user.node.setInput(2, floatBias(user.node, fold.bias));
       attachWeight({ node: user.node, bias: undefined, inputScale: 1 }, weight, writer);
+      makeFoldable(user.node.inputs[1]?.producer);
     } else attachWeight({ node: user.node, bias, inputScale: user.inputScale }, weight, writer);
   }
 }
 
-function setFloatBias(node: Node, bias: Float32Array): void {
+function floatBias(node: Node, bias: Float32Array): Value {
+  const name = node.inputs[2]?.name ?? `${node.inputs[1]?.name}_bias`;
   const { graph } = node;
-  const old = node.inputs[2];
-  const name = old?.name ?? `${node.inputs[1]?.name}_bias`;
-  if (graph) node.setInput(2, graph.addInitializer(name, Tensor.of('float32', [bias.length], bias)));
-  removeDeadConstant(old);
+  return (graph ?? node.fail('is in no graph')).addInitializer(name, Tensor.of('float32', [bias.length], bias));
+}
+
+const FLOAT = 1;
+
+/**
+ * Writes the DequantizeLinear of a weight that is multiplied in float as Cast and Mul: runtimes compute those once, when they load
+ * the model, and a DequantizeLinear in every run.
+ */
+function makeFoldable(dequantize: Node | undefined): void {
+  const [integers, scales] = dequantize?.inputs ?? [];
+  const graph = dequantize?.graph;
+  const rank = integers?.shape?.length;
+  if (!dequantize?.is('DequantizeLinear') || !graph || !integers || !scales?.initializer || !rank) return;
+  const axis = dequantize.int('axis', 1);
+  const dims = Array.from({ length: rank }, (_, i) => (i === axis ? scales.initializer?.size : 1)) as number[];
+  const shaped = Tensor.of('float32', dims, scales.initializer.numbers() ?? []);
+  const real = graph.addNode('Cast', [integers], { attributes: { to: FLOAT }, before: dequantize }).output;
+  const output = dequantize.output;
+  dequantize.setOutput(0, null);
+  graph.addNode('Mul', [real, graph.addInitializer(scales.name, shaped)], { outputs: [output], before: dequantize });
+  graph.remove(dequantize);
 }
 
 /** A step that is as good as nothing: the channel is constant, and its bias decides how large it must be at least. */

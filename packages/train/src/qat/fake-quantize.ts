@@ -12,6 +12,7 @@ import { GRADIENT_OPSET } from '../autodiff/index.js';
 import { trainableParameters } from '../trainable.js';
 import { constantsToInitializers } from '../training-graph.js';
 import { type ActivationBits, activationBits, firstAndLast } from './bits.js';
+import { blockSizeOf, fakeQuantizeBlocks } from './blocks.js';
 import { fakeQuantizeActivations } from './fake-activations.js';
 import { fakeQuantizeWeight, weightGroups } from './fake-weights.js';
 import type { QuantizationPlan } from './plan.js';
@@ -40,7 +41,8 @@ export interface FakeQuantizeOptions extends NodeSelection {
  * weights and behind activations, in plain arithmetic with step sizes that can be trained (see FakeQuantizer). Evaluated as it is,
  * the result is post-training quantization; train it with `trainingOf(plan)` for quantization-aware training.
  *
- * Weights have one step a channel, of least squared error at the start. BatchNormalization behind a Conv or Gemm stays, so that it
+ * Weights have one step a channel, of least squared error at the start; matrices whose weights alone are quantized have one a block
+ * of 32 (or 16) along the summed axis. BatchNormalization behind a Conv or Gemm stays, so that it
  * can train with the statistics of batches: on export its factor goes into the steps of the channels, which is exact because the
  * integers are symmetric. The model becomes opset 21 or newer; simplify it before, but leave BatchNormalization in.
  * @throws PareError `bad-option` for an unknown precision, or activations without samples and engine; `unsupported` when no node
@@ -69,7 +71,12 @@ export async function fakeQuantize(model: Model, options: FakeQuantizeOptions): 
   const planner = new Planner(model);
   for (const name of trainableParameters(model)) planner.parameters[name] = {};
   const planned = [];
-  for (const group of groups) planned.push(await fakeQuantizeWeight(planner, group));
+  for (const group of groups) {
+    const blockSize = activations ? undefined : blockSizeOf(group.placed);
+    planned.push(
+      await (blockSize ? fakeQuantizeBlocks(planner, group, blockSize) : fakeQuantizeWeight(planner, group)),
+    );
+  }
   const learned = options.learnZeroPoints ?? false;
   return {
     precision,

@@ -61,6 +61,25 @@ export class FakeQuantizer {
     return this.#roundFor(operand, scale, { lo: -limit, hi: limit }, readers);
   }
 
+  /** Rounds a matrix that is cut into blocks: reshaped to `blocks` (which `scale` broadcasts to) and back to `whole`. */
+  blocks(
+    operand: Value,
+    scale: Value,
+    limit: number,
+    readers: readonly Use[],
+    dims: { readonly blocks: readonly number[]; readonly whole: readonly number[] },
+  ): Value {
+    const { graph } = this;
+    const shape = (values: readonly number[]): Value =>
+      graph.addInitializer(`${operand.name}_shape`, Tensor.of('int64', [values.length], values));
+    const cut = this.#insert('Reshape', [operand, shape(dims.blocks)], operand.producer ?? this.#prelude).output;
+    const rounded = graph.addValue(graph.freshName(`${operand.name}_blocks`));
+    this.#round(cut, scale, { lo: -limit, hi: limit }, rounded);
+    const whole = this.#insert('Reshape', [rounded, shape(dims.whole)], rounded.producer);
+    for (const { node, index } of readers) node.setInput(index, whole.output);
+    return whole.output;
+  }
+
   #roundFor(value: Value, scale: Value, levels: Levels, readers: readonly Use[]): Value {
     const rounded = this.graph.addValue(this.graph.freshName(`${value.name}_rounded`), value.type);
     this.#round(value, scale, levels, rounded);
@@ -121,6 +140,8 @@ export function removeRounding(graph: Graph, rounded: string, original: string):
   const result = graph.value(rounded);
   const chain: Node[] = [];
   for (let at = result?.producer; at; at = at.is('Div') ? undefined : at.inputs[0]?.producer) chain.push(at);
+  const cut = chain[0]?.is('Reshape') ? chain.at(-1)?.inputs[0]?.producer : undefined;
+  if (cut) chain.push(cut);
   const source = chain.at(-1)?.inputs[0];
   if (!result || !source) {
     throw new PareError(

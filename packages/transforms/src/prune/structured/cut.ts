@@ -96,31 +96,30 @@ const nodeNumber = (node: Node): number => {
   return known;
 };
 
-/** Uses that keep the same share one tensor; when all do, the initializer keeps its name. */
+/** Uses that keep the same share one tensor. An initializer that nobody reads whole any more keeps its name for the first. */
 function replaceConstant(value: Value, uses: readonly Shorter[], cut: Cut): void {
   const forms = new Map<string, Shorter[]>();
   for (const use of uses) {
     const factor = cut.factor(use.node, use.input);
+    if (use.kept.size === 0 && factor === 1) continue;
     const form = JSON.stringify([[...use.kept].sort(([a], [b]) => a - b), factor]);
     forms.set(form, [...(forms.get(form) ?? []), use]);
   }
-  for (const group of forms.values()) {
-    const { node, input, tensor, kept } = group[0] as Shorter;
-    const factor = cut.factor(node, input);
-    if (kept.size === 0 && factor === 1) continue;
-    const shorter = scaled(takeAlong(tensor, kept), factor);
-    const { graph } = value;
-    if (value.initializer && group.length === value.uses.size && !value.isGraphOutput && !value.isGraphInput) {
+  const changed = [...forms.values()];
+  const isFree = changed.flat().length === value.uses.size && !value.isGraphOutput && !value.isGraphInput;
+  const { graph } = value;
+  for (const [i, form] of changed.entries()) {
+    const { node, input, tensor, kept } = form[0] as Shorter;
+    const shorter = scaled(takeAlong(tensor, kept), cut.factor(node, input));
+    if (i === 0 && isFree && value.initializer) {
       graph.setInitializer(value, shorter);
       value.type = tensorType(shorter.dtype, shorter.dims);
       continue;
     }
     const replacement = graph.addInitializer(value.name, shorter);
-    for (const use of group) use.node.setInput(use.input, replacement);
+    for (const use of form) use.node.setInput(use.input, replacement);
   }
-  if (!value.isUnused || value.isGraphInput) return;
-  if (value.producer) value.graph.remove(value.producer);
-  else value.graph.removeValue(value);
+  if (value.isUnused && value.producer) graph.remove(value.producer);
 }
 
 function scaled(tensor: Tensor, factor: number): Tensor {

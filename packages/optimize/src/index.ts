@@ -20,3 +20,4 @@ export * from './targets/detect.js';
 export { type ModelFacts, modelFacts } from './targets/facts.js';
 export * from './targets/profile.js';
 export * from './targets/unsupported.js';
+export * from './training-evidence.js';

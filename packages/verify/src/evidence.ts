@@ -5,7 +5,7 @@
  */
 
 /** Version of this shape. Grows by a minor version when fields are added, by a major one when their meaning changes. */
-export const EVIDENCE_SCHEMA = 'pare-evidence/1.0';
+export const EVIDENCE_SCHEMA = 'pare-evidence/1.1';
 
 /** The whole of one run: an original, what was made of it, and what was measured. */
 export interface Evidence {
@@ -20,6 +20,8 @@ export interface Evidence {
   readonly variants: readonly VariantEvidence[];
   /** Variants that were planned and not measured, or could not be built. Those measured and dropped are in `variants`. */
   readonly refused: readonly RefusedVariant[];
+  /** How variants that were trained learned; left out when none was. */
+  readonly training?: readonly TrainingEvidence[];
   readonly recommendation: Recommendation;
   /** How to do it again. */
   readonly repeat: RepeatInfo;
@@ -158,6 +160,65 @@ export interface RepeatInfo {
   readonly command: string;
   /** Contents of an equal `pare.config.ts`; null when there is none. */
   readonly config: string | null;
+}
+
+// ---- training ----
+
+/** How one model learned. */
+export interface TrainingEvidence {
+  /** Name of the variant, or of the file. */
+  readonly name: string;
+  /** `qat`: with the rounding of quantization in it. */
+  readonly what: 'finetune' | 'prune' | 'distill' | 'qat';
+  /** Name of the loss, for example `cross-entropy`. */
+  readonly loss: string;
+  /** Training samples, those that chose the weights not counted. */
+  readonly samples: number;
+  readonly steps: number;
+  /** Of the order of samples, their variation and dropout. */
+  readonly seed: number;
+  /** Time of the training steps, seconds. */
+  readonly seconds: number;
+  readonly epochs: readonly TrainingEpoch[];
+  /** At most 500 points over all steps, in order. */
+  readonly curve: readonly CurvePoint[];
+  /** What was measured on the validation samples to choose the weights; null when there were none. */
+  readonly score: TrainingScore | null;
+  /** The epoch whose weights were kept, from 1. */
+  readonly best: number;
+  /** What was decided or ignored, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+export interface TrainingEpoch {
+  /** From 1. */
+  readonly epoch: number;
+  /** Mean over its steps. */
+  readonly loss: number;
+  /** Share of training samples that were answered rightly while the weights changed; null where labels are no classes. */
+  readonly accuracy: number | null;
+  /** On the validation samples; null when there were none. */
+  readonly score: number | null;
+  /** Of its last step. */
+  readonly learningRate: number;
+  readonly seconds: number;
+}
+
+/** The loss of a few steps in a row: of one, when there were at most 500. */
+export interface CurvePoint {
+  /** The last of these steps, from 1. */
+  readonly step: number;
+  /** Mean, smallest and largest loss. */
+  readonly loss: number;
+  readonly low: number;
+  readonly high: number;
+  /** Of the last of these steps. */
+  readonly learningRate: number;
+}
+
+export interface TrainingScore {
+  readonly name: string;
+  readonly format: 'percent' | 'number';
 }
 
 // ---- accuracy ----

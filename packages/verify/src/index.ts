@@ -52,6 +52,7 @@ export { renderMarkdown } from './report/markdown.js';
 export { renderReport } from './report/report.js';
 export { renderTable, type TableOptions, type TableStyle } from './report/table.js';
 export { visible } from './report/terminal-text.js';
+export { renderTraining, type TrainingPage } from './report/training-page.js';
 export * from './statistics/bootstrap.js';
 export * from './statistics/proportion.js';
 export * from './statistics/quantile.js';

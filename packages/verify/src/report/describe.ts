@@ -18,6 +18,10 @@ const WORDS: Readonly<Record<string, (o: Options) => string>> = {
     `Quantized weights and activations to 8 bits; the ranges of the activations come from calibration data${
       typeof o.method === 'string' ? ` (${o.method})` : ''
     }.`,
+  quantizeaware: () =>
+    'Trained with the rounding of quantization in the graph, step sizes included, and wrote the integers that this led to.',
+  finetune: () => 'Trained the weights further.',
+  distill: () => 'Trained to follow a teacher.',
   quantizeweights: (o) => `Quantized the weights only, to ${bitsOf(o)}; the arithmetic stays in floats.`,
 };
 

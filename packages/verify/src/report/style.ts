@@ -160,6 +160,28 @@ tr.recommended .bar .track{fill:var(--page)}
 .layer circle{fill:var(--blue)}
 .layer.worst circle{fill:var(--red)}
 .layer.worst text{fill:var(--red);paint-order:stroke;stroke:var(--page);stroke-width:4px}
+.lines{overflow:hidden}
+.lines path{fill:none;stroke-width:1.6;stroke-linejoin:round;vector-effect:non-scaling-stroke}
+.lines .raw{fill:var(--ink-3);fill-opacity:.16;stroke:var(--ink-3);stroke-opacity:.3;stroke-width:1}
+.lines .smooth{stroke:var(--ink);stroke-width:2}
+.lines .training{stroke:var(--ink-3);stroke-dasharray:5 4}
+.lines .validation{stroke:var(--blue)}
+.lines .rate{fill:var(--sunken);stroke:var(--ink-3);stroke-width:1.2}
+.dot circle{fill:var(--page);stroke:var(--ink-3);stroke-width:1.6}
+.dot.validation circle{fill:var(--blue);stroke:var(--blue)}
+.dot.kept-mark circle{fill:none;stroke:var(--accent);stroke-width:2.2;pointer-events:none}
+.dot.kept-mark text{fill:var(--accent);font-weight:650;paint-order:stroke;stroke:var(--page);stroke-width:5px;stroke-linejoin:round}
+.kept{stroke:var(--accent);stroke-width:1.3;stroke-dasharray:2 4}
+.learning .plot+.plot{margin-top:1.15rem}
+.legend i.smooth{height:2.5px;width:18px;background:var(--ink)}
+.legend i.raw{background:var(--ink-3);opacity:.35;width:18px;height:8px;border-radius:2px}
+.legend i.training{height:0;width:18px;border-top:2px dashed var(--ink-3);border-radius:0}
+.legend i.validation{height:2.5px;width:18px;background:var(--blue)}
+.legend i.kept{height:11px;width:0;border-left:2px dotted var(--accent);border-radius:0;margin-left:4px}
+.told{color:var(--ink-2);font-size:14px;max-width:50rem;margin-bottom:1.1rem;overflow-wrap:anywhere}
+ul.told{margin:.9rem 0 0;padding-left:1.1rem}
+.epochs .chip{margin-left:.4rem}
+.legend+.scroll,.legend+details{margin-top:1.3rem}
 .layers td.chart,.classes td.chart{min-width:120px;width:24%}
 
 .ends{display:flex;justify-content:space-between;min-width:110px}

@@ -18,7 +18,8 @@ export interface PlotOptions {
   readonly height: number;
   /** What the picture shows, in a sentence: for those who do not see it. */
   readonly label: string;
-  readonly x: Axis;
+  /** Left out where a plot below has the same one. */
+  readonly x: Axis | undefined;
   readonly y: Axis;
 }
 
@@ -29,8 +30,8 @@ ${y.scale.ticks.map((tick) => {
   const at = share(1 - y.scale(tick));
   return html`<line class="grid" x1="0" x2="100%" y1="${at}" y2="${at}"/><text class="tick" x="0" y="${at}" dx="-8" dy="0.32em" text-anchor="end">${formatTick(tick, y.format)}</text>`;
 })}<line class="axis" x1="0" x2="100%" y1="100%" y2="100%"/>
-${xTicks(x)}
-${marks}</svg><p class="axis-title x">${x.title}</p></div>`;
+${x && xTicks(x)}
+${marks}</svg>${x && html`<p class="axis-title x">${x.title}</p>`}</div>`;
 }
 
 /** Ticks below a plot. */

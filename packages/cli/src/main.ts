@@ -8,6 +8,7 @@ import { distill } from './commands/distill.js';
 import { finetune } from './commands/finetune.js';
 import { inspect } from './commands/inspect.js';
 import { optimize } from './commands/optimize.js';
+import { prune } from './commands/prune.js';
 import { quantize } from './commands/quantize.js';
 import { simplify } from './commands/simplify.js';
 import { verify } from './commands/verify.js';
@@ -21,7 +22,7 @@ export type Register = (
   run: (work: (context: CommandContext) => Promise<number>) => Promise<void>,
 ) => void;
 
-const COMMANDS: readonly Register[] = [inspect, simplify, quantize, finetune, distill, verify, bench, optimize];
+const COMMANDS: readonly Register[] = [inspect, simplify, quantize, prune, finetune, distill, verify, bench, optimize];
 
 /**
  * Runs the command line `args` (without node and script) and returns the exit code: 0 the gates hold, 1 they do not, 2 bad

@@ -25,6 +25,10 @@ const TRANSFORMS: Readonly<Record<string, string>> = {
   simplify: 'Simplifying',
   calibrate: 'Calibrating',
   measure: 'Measuring ranges',
+  prune: 'Measuring inputs',
+  score: 'Scoring channels',
+  share: 'Finding codebooks',
+  reestimateBatchNorm: 'Measuring normalizations',
 };
 
 /** Shows the progress of `optimize` and `verify`. */

@@ -3,6 +3,9 @@ import {
   type Float16Options,
   float16,
   type NodePattern,
+  type PruneChannelsOptions,
+  pruneChannels,
+  pruneWeights,
   type QuantizeDynamicOptions,
   type QuantizeMixedOptions,
   type QuantizeStaticOptions,
@@ -11,6 +14,10 @@ import {
   quantizeMixed,
   quantizeStatic,
   quantizeWeights,
+  reestimateBatchNorm,
+  type ShareWeightsOptions,
+  type SparsityOptions,
+  shareWeights,
   type UpgradeOpsetOptions,
   upgradeOpset,
 } from '@pare/transforms';
@@ -24,7 +31,11 @@ export interface RecipeStep {
     | 'quantize-dynamic'
     | 'quantize-static'
     | 'quantize-mixed'
-    | 'quantize-weights';
+    | 'quantize-weights'
+    | 'prune-weights'
+    | 'prune-channels'
+    | 'reestimate-batch-norm'
+    | 'share-weights';
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -47,6 +58,8 @@ export interface Recipe {
 export interface RecipeContext extends TransformContext {
   /** A fresh pass over the calibration samples; undefined when there are none. */
   readonly calibration?: (() => AsyncIterable<Feeds>) | undefined;
+  /** Gradients of the loss by name of the weight, for pruning by `taylor`. */
+  readonly gradients?: SparsityOptions['gradients'];
 }
 
 type Maker = (options: Readonly<Record<string, unknown>>, context: RecipeContext) => Transform;
@@ -62,6 +75,17 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
     return quantizeMixed({ ...(options as unknown as QuantizeMixedOptions), samples: repeatable(calibration) });
   },
   'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
+  'prune-weights': (options, { calibration, gradients }) =>
+    pruneWeights({ ...(options as SparsityOptions), samples: calibration?.(), gradients }),
+  'prune-channels': (options, { calibration, gradients }) => {
+    const samples = calibration && repeatable(calibration);
+    return pruneChannels({ ...(options as unknown as PruneChannelsOptions), samples, gradients });
+  },
+  'reestimate-batch-norm': (_, { calibration }) => {
+    if (!calibration) throw new PareError('bad-option', 'Measuring BatchNormalization anew needs samples.');
+    return reestimateBatchNorm({ samples: repeatable(calibration) });
+  },
+  'share-weights': (options) => shareWeights(options as ShareWeightsOptions),
 };
 
 /** Iterable as often as needed: choosing the best calibration method takes a second pass. */

@@ -14,6 +14,7 @@ import { upgradeOpset } from '@pare/transforms';
 import { densifyDepthwise } from './autodiff/conv/dense-depthwise.js';
 import { Emitter } from './autodiff/emitter.js';
 import { addGradients, foldShapes, GRADIENT_OPSET } from './autodiff/gradient.js';
+import { ownStatistics } from './autodiff/rules/batch-normalization.js';
 import type { ClassRange, LabelKind, Loss, LossScope } from './loss/loss.js';
 
 /** Options of `trainingGraph`. */
@@ -272,6 +273,7 @@ function trainBatchNorms(emit: Emitter): BatchStatistics[] {
     for (const i of [1, 2]) {
       if (!node.outputs[i]) node.setOutput(i, graph.addValue(graph.freshName(`${mean.name}_batch`)));
     }
+    ownStatistics(emit, node);
     inference.extend(node);
     const [, batchMean, batchVariance] = node.outputs as [Value, Value, Value];
     for (const value of [batchMean, batchVariance]) value.type = tensorType(emit.dtype(x), [shape[1] ?? 1]);

@@ -1,4 +1,4 @@
-import { float, PareError, type Value } from '@pare/core';
+import { float, type Node, PareError, type Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
 import { type Adjoint, once, type Rule } from '../rule.js';
 
@@ -70,13 +70,38 @@ export function sumChannels(emit: Emitter, v: Value): Value {
 function batchStatistics(op: Adjoint, axes: readonly number[]): { mean: () => Value; variance: () => Value } {
   const { emit, node } = op;
   // running' = momentum running + (1 - momentum) batch: with momentum 0 the node gives them away.
-  if (node.float('momentum', 0.9) === 0) return { mean: () => op.extraOutput(1), variance: () => op.extraOutput(2) };
+  if (node.float('momentum', 0.9) === 0) {
+    ownStatistics(emit, node);
+    return { mean: () => op.extraOutput(1), variance: () => op.extraOutput(2) };
+  }
   const mean = once(() => emit.mean(op.x(), axes, false));
   const variance = once(() => {
     const centred = emit.sub(op.x(), perChannel(emit, mean(), op.shape().length));
     return emit.mean(emit.mul(centred, centred), axes, false);
   });
   return { mean, variance };
+}
+
+/**
+ * Gives `node`, in training mode with momentum 0, running statistics of its own to forget. ONNX Runtime writes the new ones over
+ * the old ones, and keeps small constants of equal value only once: without this, layers would overwrite each other's.
+ */
+export function ownStatistics(emit: Emitter, node: Node): void {
+  const graph = node.graph ?? node.fail('is in no graph');
+  const x = node.inputs[0] ?? node.fail('has no input');
+  if (!node.inputs[3]?.initializer && !node.inputs[4]?.initializer) return;
+  const insert = (type: string, inputs: readonly Value[]): Value => {
+    const added = graph.addNode(type, inputs, { before: node });
+    emit.inference.extend(added);
+    return added.output;
+  };
+  // Any numbers that no optimisation can take for constants.
+  const axes = emit.shape(x).flatMap((_, i) => (i === 1 ? [] : [i]));
+  const [zero, one] = [0, 1].map((v) => emit.ints(axes.map(() => v))) as [Value, Value];
+  const first = insert('Slice', [x, zero, one, emit.ints(axes)]);
+  const mean = insert('Reshape', [first, emit.ints([emit.size(first)])]);
+  node.setInput(3, mean);
+  node.setInput(4, insert('Neg', [mean]));
 }
 
 /** scale v + bias with an element of each a channel: the operator itself does that in one pass over v. */

@@ -140,8 +140,16 @@ export function printTraining(terminal: Terminal, result: TrainResult): void {
     `${record.seconds.toFixed(1)} s`,
     record.epoch === result.best && result.score ? '← kept' : '',
   ]);
+  const kept = result.best === 0 ? '← kept: no epoch was better' : '';
+  if (result.score) rows.unshift(['before', '', '', score(result.start), '', kept]);
   terminal.out(columns([['epoch', 'loss', 'training', result.score ?? '', 'time', ''], ...rows]));
   for (const note of result.notes) terminal.out(terminal.style('dim', `  ${note}`));
+}
+
+/** Which weights the file has. */
+export function printKept(terminal: Terminal, file: string, { best }: TrainResult): void {
+  const what = best === 0 ? 'the weights that it started from' : `the weights of epoch ${best}`;
+  terminal.out(`${terminal.style('bold', file)} has ${what}.`);
 }
 
 function schedule(flag: string | undefined, learningRate: number): (steps: number) => Schedule {

@@ -39,6 +39,9 @@ interface Progress {
   shown: number | null;
   readonly curve: number[];
   readonly epochs: EpochRecord[];
+  /** Score before the first step. */
+  start: number | null;
+  /** Epoch 0 is the model as it came. */
   best: { readonly epoch: number; readonly score: number } | null;
 }
 
@@ -62,6 +65,7 @@ export class Run {
     shown: null,
     curve: [],
     epochs: [],
+    start: null,
     best: null,
   };
   #best: SavedWeights | undefined;
@@ -119,6 +123,7 @@ export class Run {
     if (left > 0)
       this.#notes.push(`Each epoch leaves out ${left} samples, others each time, that do not fill a batch.`);
     const at = this.#at;
+    if (at.curve.length === 0) await this.#judge();
     while (at.epoch < epochs) {
       await this.#epoch();
       await this.#judge();
@@ -134,6 +139,7 @@ export class Run {
       epochs: at.epochs,
       curve: at.curve,
       rates: at.curve.map((_, step) => this.#schedule(Math.floor(step / accumulate))),
+      start: at.start ?? undefined,
       best: at.best?.epoch ?? at.epochs.length,
       score: this.judge?.name,
       steps: at.curve.length,
@@ -227,8 +233,9 @@ export class Run {
     const copy = this.model.clone();
     this.session.writeTo(copy, weights.values, weights.statistics);
     const value = await judge.of(copy);
-    epochs[epoch - 1] = { ...(epochs[epoch - 1] as EpochRecord), score: value };
-    if (epoch < (this.options.judgeFrom ?? 1)) return;
+    if (epoch === 0) this.#at.start = value;
+    else epochs[epoch - 1] = { ...(epochs[epoch - 1] as EpochRecord), score: value };
+    if (epoch < (this.options.judgeFrom ?? 0)) return;
     const better = !best || (judge.higherIsBetter ? value > best.score : value < best.score);
     if (!better) return;
     this.#best = weights;

@@ -34,7 +34,10 @@ export interface TrainOptions extends Omit<TrainingSessionOptions, 'inputShapes'
   readonly score?: Score | undefined;
   /** Stop after so many epochs without a better score. Default never. */
   readonly patience?: number | undefined;
-  /** The first epoch, from 1, whose weights may be kept: those before are not yet what the run is for. Default 1. */
+  /**
+   * The first epoch, from 1, whose weights may be kept: those before are not yet what the run is for. Default 0: when no epoch
+   * scores better than the model as it came, that is kept.
+   */
   readonly judgeFrom?: number | undefined;
   /** Elements that stay zero: 0 where a weight is pruned, by parameter. */
   readonly masks?: ReadonlyMap<string, Uint8Array> | undefined;
@@ -100,7 +103,9 @@ export interface TrainResult {
   readonly curve: readonly number[];
   /** Learning rate of every step. */
   readonly rates: readonly number[];
-  /** The epoch whose weights the model has now, from 1. */
+  /** Score on the validation samples before the first step. */
+  readonly start?: number | undefined;
+  /** The epoch whose weights the model has now, from 1; 0: those before training were the best. */
   readonly best: number;
   /** Name of the validation score. */
   readonly score?: string | undefined;

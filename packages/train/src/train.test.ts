@@ -82,6 +82,20 @@ describe('train', () => {
     ).toBe(true);
   });
 
+  it('keeps the model as it came when no epoch scores better', async () => {
+    const model = network();
+    await train(model, { ...settings, epochs: 12 });
+    const trained = bits(model);
+    const { best, start, epochs } = await train(model, {
+      ...settings,
+      epochs: 2,
+      schedule: () => constantSchedule(50),
+    });
+    expect(Math.max(...epochs.map(({ score = 1 }) => score))).toBeLessThan(start ?? 0);
+    expect(best).toBe(0);
+    expect(bits(model)).toBe(trained);
+  });
+
   it('sets samples apart to judge on when it is told how many', async () => {
     const { epochs, samples } = await train(network(), { ...settings, validation: 30 });
     expect(samples).toBe(120);

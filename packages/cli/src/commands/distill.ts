@@ -9,7 +9,14 @@ import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, withOptions } from '../options.js';
 import { parseCount, parseFraction } from '../parse.js';
-import { checkpointPath, printTraining, type TrainingFlags, trainingOptions, trainingSettings } from '../training.js';
+import {
+  checkpointPath,
+  printKept,
+  printTraining,
+  type TrainingFlags,
+  trainingOptions,
+  trainingSettings,
+} from '../training.js';
 
 interface Flags extends TrainingFlags {
   readonly teacher?: string;
@@ -102,7 +109,7 @@ export const distill: Register = (program, run) => {
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
         printTraining(terminal, training);
-        terminal.out(`${terminal.style('bold', flags.output)} has the weights of epoch ${training.best}.`);
+        printKept(terminal, flags.output, training);
       }
       return EXIT.ok;
     }),

@@ -11,7 +11,7 @@ export interface TrainedModel extends Pick<TrainingEvidence, 'name' | 'what' | '
 
 /** A run of training as evidence: its loss curve thinned out to what a picture can show, extremes included. */
 export function trainingEvidence({ name, what, loss, seed, result }: TrainedModel): TrainingEvidence {
-  const { epochs, samples, steps, best, score, notes } = result;
+  const { epochs, samples, steps, best, score, initial, notes } = result;
   return {
     name,
     what,
@@ -29,7 +29,10 @@ export function trainingEvidence({ name, what, loss, seed, result }: TrainedMode
       seconds: rounded(epoch.seconds),
     })),
     curve: lossCurve(result),
-    score: score === undefined ? null : { name: score, format: score === 'accuracy' ? 'percent' : 'number' },
+    score:
+      score === undefined
+        ? null
+        : { name: score, format: score === 'accuracy' ? 'percent' : 'number', before: initial ?? null },
     best,
     notes,
   };

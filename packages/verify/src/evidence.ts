@@ -184,7 +184,7 @@ export interface TrainingEvidence {
   readonly curve: readonly CurvePoint[];
   /** What was measured on the validation samples to choose the weights; null when there were none. */
   readonly score: TrainingScore | null;
-  /** The epoch whose weights were kept, from 1. */
+  /** The epoch whose weights were kept, from 1; 0: those before training. */
   readonly best: number;
   /** What was decided or ignored, one sentence each. */
   readonly notes: readonly string[];
@@ -219,6 +219,8 @@ export interface CurvePoint {
 export interface TrainingScore {
   readonly name: string;
   readonly format: 'percent' | 'number';
+  /** Of the model before training; null when it was not measured. */
+  readonly before: number | null;
 }
 
 // ---- accuracy ----

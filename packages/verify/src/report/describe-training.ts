@@ -27,21 +27,19 @@ export function describeTraining({ what, epochs, samples, steps, seconds, seed }
   );
 }
 
-/** Which weights were kept, and how good they are, in a sentence. */
+/** Which weights were kept, and how good they are, in a sentence or two. */
 export function describeKept({ epochs, best, score }: TrainingEvidence): string {
   const [first, kept] = [epochs[0], epochs[best - 1]];
-  if (!score || kept?.score == null) {
-    const loss = kept
-      ? ` Its mean loss was ${formatNumber(kept.loss)}${first && first !== kept ? `, ${formatNumber(first.loss)} in the first one` : ''}.`
-      : '';
+  if (!score) {
+    const before = first && first !== kept ? `, ${formatNumber(first.loss)} in the first one` : '';
+    const loss = kept ? ` Its mean loss was ${formatNumber(kept.loss)}${before}.` : '';
     return `The weights of the last epoch are kept: there were no validation samples to choose by.${loss}`;
   }
-  const value = formatValue(kept.score, score.format);
-  const before =
-    first && first !== kept && first.score !== null
-      ? `, ${formatValue(first.score, score.format)} after the first one`
-      : '';
-  return `Epoch ${best} of ${epochs.length} is kept: ${score.name} ${value} on the validation samples${before}.`;
+  const write = (value: number | null | undefined): string => formatValue(value ?? null, score.format);
+  if (!kept)
+    return `No epoch was better than what it started from, which is kept: ${score.name} ${write(score.before)} on the validation samples.`;
+  const before = score.before === null ? '' : `, ${write(score.before)} before training`;
+  return `Epoch ${best} of ${epochs.length} is kept: ${score.name} ${write(kept.score)} on the validation samples${before}.`;
 }
 
 /** `12.3 s`, `3 min 20 s`, `2 h 5 min`. */

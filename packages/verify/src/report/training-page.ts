@@ -55,9 +55,11 @@ ${tiles(page, main)}
 function tiles({ before, after, facts = [], training }: TrainingPage, main: TrainingEvidence | undefined): Content {
   const items: (readonly [label: string, value: Content, below: Content])[] = [];
   const [first, kept] = [main?.epochs[0], main?.epochs[main.best - 1]];
-  if (main?.score && kept?.score != null) {
-    const { name, format } = main.score;
-    items.push([`Validation ${name}`, formatValue(kept.score, format), `epoch ${main.best} of ${main.epochs.length}`]);
+  if (main?.score) {
+    const { name, format, before: start } = main.score;
+    const value = kept ? kept.score : start;
+    const from = start === null || !kept ? null : `${formatValue(start, format)} before`;
+    items.push([`Validation ${name}`, formatValue(value, format), from]);
   }
   if (kept)
     items.push([

@@ -25,9 +25,7 @@ describe('the page of a training', () => {
   it('says first what was kept, what it scores, and that this is no judgement', () => {
     const text = textOf(page([own], { facts: [['Teacher', 'large.onnx']] }));
     expect(text).toContain('Fine-tuned: tuned.onnx');
-    expect(text).toContain(
-      'Epoch 5 of 6 is kept: accuracy 93.0% on the validation samples, 83.4% after the first one.',
-    );
+    expect(text).toContain('Epoch 5 of 6 is kept: accuracy 93.0% on the validation samples, 71.0% before training.');
     expect(text).toMatch(/Not judged yet\..* pare verify/);
     expect(text).toContain('from 2.00 MB');
     expect(text).toContain('Teacherlarge.onnx');
@@ -41,8 +39,9 @@ describe('the page of a training', () => {
       kind,
       ...[...(row as string).matchAll(/<t[hd][^>]*>(.*?)<\/t[hd]>/gs)].map(([, cell]) => textOf(cell as string)),
     ]);
-    expect(rows.map((r) => r[0])).toEqual(own.epochs.map((e) => (e.epoch === 5 ? 'recommended' : '')));
-    expect(rows[4]).toEqual(['recommended', '5 kept', '0.101', '94.2%', '93.0%', '3.7e−4', '30.7 s']);
+    expect(rows[0]).toEqual(['', 'before', '–', '–', '71.0%', '–', '–']);
+    expect(rows.slice(1).map((r) => r[0])).toEqual(own.epochs.map((e) => (e.epoch === 5 ? 'recommended' : '')));
+    expect(rows[5]).toEqual(['recommended', '5 kept', '0.101', '94.2%', '93.0%', '3.7e−4', '30.7 s']);
   });
 
   it('says that nothing was chosen where nothing was validated', () => {
@@ -57,11 +56,18 @@ describe('the page of a training', () => {
     expect(text).not.toMatch(/Not judged yet|kept epoch|Accuracy/);
   });
 
+  it('says that training brought nothing where it did not', () => {
+    const text = textOf(page([{ ...own, best: 0 }]));
+    expect(text).toContain('No epoch was better than what it started from, which is kept: accuracy 71.0%');
+    expect(text).toContain('before kept');
+    expect(text).not.toMatch(/undefined|NaN/);
+  });
+
   it('draws a validation loss on the axis of the loss', () => {
     const lossPlot = (training: TrainingEvidence): string => page([training]).split('<div class="plot">')[1] as string;
     const scored = {
       ...own,
-      score: { name: own.loss, format: 'number' as const },
+      score: { name: own.loss, format: 'number' as const, before: null },
       epochs: own.epochs.map((e) => ({ ...e, score: 0.3 })),
     };
     expect(lossPlot(own)).not.toContain('dot validation');

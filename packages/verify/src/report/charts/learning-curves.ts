@@ -1,4 +1,4 @@
-import type { CurvePoint, TrainingEvidence } from '../../evidence.js';
+import type { CurvePoint, TrainingEpoch, TrainingEvidence, TrainingScore } from '../../evidence.js';
 import { formatNumber, formatValue } from '../format.js';
 import { type Content, type Html, html } from '../html.js';
 import { extent, linearScale, logScale, type Scale } from '../scale.js';
@@ -42,8 +42,7 @@ function lossPanel(
   if (curve.length === 0) return null;
   const smooth = smoothed(curve.map((p) => p.loss));
   // A score that is the loss itself belongs to the same axis.
-  const validation =
-    score?.name === loss ? epochs.flatMap((e): Point[] => (e.score === null ? [] : [[e.epoch, e.score]])) : [];
+  const validation = score?.name === loss ? scoresOf(epochs, score) : [];
   const scale = lossScale([...smooth, ...quantiles(curve), ...validation.map(([, y]) => y)]);
   const top = curve.map((p): Point => [at(p), scale(p.high)]);
   const bottom = curve.map((p): Point => [at(p), scale(p.low)]).reverse();
@@ -66,7 +65,7 @@ function lossPanel(
 function scorePanel({ epochs, score, best, loss }: TrainingEvidence, x: Axis, kept: Content): Panel | null {
   const accuracy = epochs.flatMap((e): Point[] => (e.accuracy === null ? [] : [[e.epoch, e.accuracy]]));
   const own = score && score.name !== loss ? score : null;
-  const scores = own ? epochs.flatMap((e): Point[] => (e.score === null ? [] : [[e.epoch, e.score]])) : [];
+  const scores = own ? scoresOf(epochs, own) : [];
   // Training accuracy is a share; it stands beside a score that is one.
   const both = own === null || own.format === 'percent' ? accuracy : [];
   // Single values are told in the table.
@@ -107,6 +106,13 @@ function ratePanel({ curve }: TrainingEvidence, at: (point: CurvePoint) => numbe
   const label = `Learning rate: at most ${formatNumber(most)}, ${formatNumber(curve.at(-1)?.learningRate ?? 0)} at the end.`;
   return (below) =>
     plot({ height: 52, label, x: below, y: { scale, title: 'Learning rate', format: formatNumber } }, marks);
+}
+
+/** The validation score by epoch; epoch 0 is the model before training. */
+function scoresOf(epochs: readonly TrainingEpoch[], { before }: TrainingScore): Point[] {
+  return [{ epoch: 0, score: before }, ...epochs].flatMap(({ epoch, score }): Point[] =>
+    score === null ? [] : [[epoch, score]],
+  );
 }
 
 /** The numbers of epochs, from 0 to the last one. */
@@ -182,7 +188,7 @@ function series(
     places.length > 1 && lines(html`<path class="${kind}" d="${path(places)}"/>`),
     places.map(
       ([px, py], i) =>
-        html`<svg class="dot ${kind}" x="${share(px)}" y="${share(1 - py)}"><title>${`Epoch ${list[i]?.[0]}: ${tell(list[i]?.[1] ?? 0)}`}</title><circle r="${list.length > 40 ? 2 : 3.5}"/></svg>`,
+        html`<svg class="dot ${kind}" x="${share(px)}" y="${share(1 - py)}"><title>${`${list[i]?.[0] === 0 ? 'Before' : `Epoch ${list[i]?.[0]}`}: ${tell(list[i]?.[1] ?? 0)}`}</title><circle r="${list.length > 40 ? 2 : 3.5}"/></svg>`,
     ),
   ];
 }

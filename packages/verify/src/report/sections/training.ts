@@ -44,36 +44,57 @@ function legend({ curve, steps, epochs: rows, score, loss }: TrainingEvidence): 
 
 /** What the pictures show, as numbers. */
 function epochs({ name, epochs: rows, score, best }: TrainingEvidence): Html {
-  const columns: Column<TrainingEpoch>[] = [
+  const isKept = (e: Row): boolean => score !== null && e.epoch === best;
+  const all: Row[] = [...(score && score.before !== null ? [{ epoch: 0, score: score.before }] : []), ...rows];
+  const columns: Column<Row>[] = [
     {
       title: 'Epoch',
       kind: 'text',
       cell: (e) =>
-        html`${e.epoch}${score && e.epoch === best ? html` <span class="chip recommended">kept</span>` : ''}`,
+        html`${e.epoch === 0 ? 'before' : e.epoch}${isKept(e) && html` <span class="chip recommended">kept</span>`}`,
       sort: (e) => e.epoch,
     },
-    { title: 'Loss', cell: (e) => formatNumber(e.loss), sort: (e) => e.loss, hint: 'Mean over the steps of the epoch' },
+    {
+      title: 'Loss',
+      cell: number((e) => e.loss),
+      sort: (e) => e.loss ?? null,
+      hint: 'Mean over the steps of the epoch',
+    },
   ];
   if (rows.some((e) => e.accuracy !== null))
     columns.push({
       title: 'Training accuracy',
-      cell: (e) => formatValue(e.accuracy, 'percent'),
-      sort: (e) => e.accuracy,
+      cell: (e) => formatValue(e.accuracy ?? null, 'percent'),
+      sort: (e) => e.accuracy ?? null,
       hint: 'Of the training samples, while the weights changed',
     });
   if (score)
     columns.push({
       title: `Validation ${score.name}`,
-      cell: (e) => (e.score === null ? NONE : formatValue(e.score, score.format)),
+      cell: (e) => formatValue(e.score, score.format),
       sort: (e) => e.score,
     });
   columns.push(
-    { title: 'Learning rate', cell: (e) => formatNumber(e.learningRate), hint: 'Of the last step of the epoch' },
-    { title: 'Time', cell: (e) => formatSeconds(e.seconds), sort: (e) => e.seconds },
+    { title: 'Learning rate', cell: number((e) => e.learningRate), hint: 'Of the last step of the epoch' },
+    {
+      title: 'Time',
+      cell: (e) => (e.seconds === undefined ? NONE : formatSeconds(e.seconds)),
+      sort: (e) => e.seconds ?? null,
+    },
   );
-  const twin = table(`Epochs of ${name}`, rows, columns, {
-    rowClass: (e) => (score && e.epoch === best ? 'recommended' : ''),
+  const twin = table(`Epochs of ${name}`, all, columns, {
+    rowClass: (e) => (isKept(e) ? 'recommended' : ''),
     className: 'summary epochs',
   });
   return rows.length > EPOCHS_SHOWN ? details(`All ${rows.length} epochs`, twin) : twin;
 }
+
+/** An epoch; of the model before training there is only the score. */
+type Row = Pick<TrainingEpoch, 'epoch' | 'score'> & Partial<TrainingEpoch>;
+
+const number =
+  (of: (row: Row) => number | undefined): ((row: Row) => string) =>
+  (row) => {
+    const value = of(row);
+    return value === undefined ? NONE : formatNumber(value);
+  };

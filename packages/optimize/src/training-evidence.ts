@@ -11,7 +11,7 @@ export interface TrainedModel extends Pick<TrainingEvidence, 'name' | 'what' | '
 
 /** A run of training as evidence: its loss curve thinned out to what a picture can show, extremes included. */
 export function trainingEvidence({ name, what, loss, seed, result }: TrainedModel): TrainingEvidence {
-  const { epochs, samples, steps, best, score, initial, notes } = result;
+  const { epochs, samples, steps, best, score, start, notes } = result;
   return {
     name,
     what,
@@ -32,7 +32,7 @@ export function trainingEvidence({ name, what, loss, seed, result }: TrainedMode
     score:
       score === undefined
         ? null
-        : { name: score, format: score === 'accuracy' ? 'percent' : 'number', before: initial ?? null },
+        : { name: score, format: score === 'accuracy' ? 'percent' : 'number', before: start ?? null },
     best,
     notes,
   };

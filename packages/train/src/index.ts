@@ -7,6 +7,7 @@ export * from './loss/index.js';
 export * from './optimizer/index.js';
 export * from './parameters.js';
 export * from './prune/index.js';
+export * from './qat/index.js';
 export * from './schedule/index.js';
 export * from './session.js';
 export * from './train.js';

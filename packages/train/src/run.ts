@@ -39,6 +39,8 @@ interface Progress {
   shown: number | null;
   readonly curve: number[];
   readonly epochs: EpochRecord[];
+  /** The epoch whose weights were scored last; 0: those before training. */
+  judged: number | null;
   /** Score before the first step. */
   start: number | null;
   /** Epoch 0 is the model as it came. */
@@ -65,6 +67,7 @@ export class Run {
     shown: null,
     curve: [],
     epochs: [],
+    judged: null,
     start: null,
     best: null,
   };
@@ -117,21 +120,26 @@ export class Run {
 
   /** Runs to the end and writes the best weights into the model. */
   async finish(): Promise<TrainResult> {
-    const { epochs, accumulate = 1, patience = Number.POSITIVE_INFINITY } = this.options;
+    const { options } = this;
+    const { epochs, accumulate = 1, patience = Number.POSITIVE_INFINITY } = options;
     this.#notes.push(...this.data.warnings);
     const left = this.data.size - this.stream.steps * this.batchSize;
     if (left > 0)
       this.#notes.push(`Each epoch leaves out ${left} samples, others each time, that do not fill a batch.`);
     const at = this.#at;
-    if (at.curve.length === 0) await this.#judge();
-    while (at.epoch < epochs) {
-      await this.#epoch();
-      await this.#judge();
-      const since = at.epoch - (at.best?.epoch ?? at.epoch);
-      if (since >= patience) {
-        this.#notes.push(`Stopped after epoch ${at.epoch}: no better score for ${since} epochs.`);
-        break;
+    try {
+      for (;;) {
+        if (at.judged !== at.epoch && at.step === 0) await this.#judge();
+        const since = at.epoch - (at.best?.epoch ?? at.epoch);
+        if (since >= patience)
+          this.#notes.push(`Stopped after epoch ${at.epoch}: no better score for ${since} epochs.`);
+        if (since >= patience || at.epoch >= epochs) break;
+        await this.#epoch();
       }
+    } catch (error) {
+      // The engine gives up in the middle of a step: what counts is as it was after the last one.
+      if (options.signal?.aborted) await this.#save();
+      throw error;
     }
     const weights = this.#best ?? this.#weights();
     this.session.writeTo(this.model, weights.values, weights.statistics);
@@ -163,7 +171,6 @@ export class Run {
     const before = { step: at.step, seconds: at.seconds };
     let learningRate = this.#schedule(Math.max(0, this.#updates - 1));
     for await (const batch of stream.epoch(at.epoch, at.step)) {
-      if (options.signal?.aborted) await this.#save();
       throwIfAborted(options.signal);
       const step = at.epoch * stream.steps + at.step;
       await options.beforeStep?.(session, step, steps);
@@ -233,6 +240,7 @@ export class Run {
     const copy = this.model.clone();
     this.session.writeTo(copy, weights.values, weights.statistics);
     const value = await judge.of(copy);
+    this.#at.judged = epoch;
     if (epoch === 0) this.#at.start = value;
     else epochs[epoch - 1] = { ...(epochs[epoch - 1] as EpochRecord), score: value };
     if (epoch < (this.options.judgeFrom ?? 0)) return;

@@ -28,6 +28,8 @@ export interface ChannelInput {
   readonly length: number;
   /** By unit: the places along the axis. */
   readonly indices: readonly (readonly number[])[];
+  /** The weights that it is multiplied with, as members of the group. */
+  readonly weights: readonly ChannelMember[];
 }
 
 /** Channels that are in the same places of the same layers, and can be removed independently of each other. */
@@ -96,7 +98,7 @@ export function analyze(model: Model, selection: NodeSelection): ChannelAnalysis
 
 function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
   const { places, zones, space } = analysis;
-  const consumers = new Map(consumersOf(analysis).map((consumer) => [consumer.place, consumer]));
+  const consumers = consumersOf(analysis);
   const occurrences = new Map<number, Map<Place, number[]>>();
   for (const place of places) {
     for (const [i, channel] of place.channels.entries()) {
@@ -136,11 +138,7 @@ function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
       name: nameOf([...first.keys()]),
       size: units.length,
       members,
-      inputs: inputsOf(
-        units,
-        [...first.keys()].flatMap((place) => consumers.get(place) ?? []),
-        space,
-      ),
+      inputs: inputsOf(units, members, consumers, space),
       kind: kindOf(first),
       isExact: !space.isInexact(units[0] as number),
       parametersPerUnit: parametersOf(first),
@@ -150,16 +148,25 @@ function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
   return groups;
 }
 
-/** What `consumers` read of `units`, each activation once. */
-function inputsOf(units: readonly number[], consumers: readonly Consumer[], space: ChannelSpace): ChannelInput[] {
+/** What consumers read of `units`, each activation once. */
+function inputsOf(
+  units: readonly number[],
+  members: readonly ChannelMember[],
+  consumers: readonly Consumer[],
+  space: ChannelSpace,
+): ChannelInput[] {
   const number = new Map(units.map((unit, i) => [unit, i]));
   const inputs = new Map<string, ChannelInput>();
-  for (const { data, axis, rank, channels } of consumers) {
+  for (const { data, axis, rank, channels, place } of consumers) {
+    const member = members.find((m) => m.node === place.node && m.input === place.input && m.axis === place.axis);
+    if (!member) continue;
+    const key = `${axis}:${data.name}`;
     const indices = units.map((): number[] => []);
     for (const [i, channel] of channels.entries()) {
       for (const unit of space.units(channel)) indices[number.get(unit) ?? -1]?.push(i);
     }
-    inputs.set(`${data.name}:${axis}`, { value: data, axis, rank, length: channels.length, indices });
+    const weights = [...(inputs.get(key)?.weights ?? []), member];
+    inputs.set(key, { value: data, axis, rank, length: channels.length, indices, weights });
   }
   return [...inputs.values()];
 }

@@ -1,4 +1,48 @@
 /**
+ * Lower triangle of L [n, n] with L L' = A, for symmetric positive definite A (Cholesky). Pivots that rounding brings below `least`
+ * count as `least`.
+ */
+function cholesky(n: number, element: (i: number, j: number) => number, least: number): Float64Array {
+  const factor = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    const row = i * n;
+    for (let j = 0; j <= i; j++) {
+      const other = j * n;
+      let sum = element(i, j);
+      for (let k = 0; k < j; k++) sum -= (factor[row + k] as number) * (factor[other + k] as number);
+      factor[row + j] = i === j ? Math.sqrt(Math.max(sum, least)) : sum / (factor[other + j] as number);
+    }
+  }
+  return factor;
+}
+
+/**
+ * For each row of whatever the Gram matrix G [n, n] is of: what is left of its square when all other rows have explained what they can,
+ * `1 / [(G + ridge I)^-1]_ii - ridge`, with a ridge of `damping` times the mean diagonal.
+ */
+export function unexplained(gram: Float64Array, n: number, damping: number): Float64Array {
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += gram[i * n + i] as number;
+  const ridge = (damping * trace) / n;
+  const left = new Float64Array(n);
+  if (!(ridge > 0)) return left;
+  const factor = cholesky(n, (i, j) => (gram[i * n + j] as number) + (i === j ? ridge : 0), ridge * 1e-6);
+  // Column c of the inverse of L: the diagonal of (L L')^-1 is its sum of squares.
+  const column = new Float64Array(n);
+  for (let c = 0; c < n; c++) {
+    let squares = 0;
+    for (let i = c; i < n; i++) {
+      let sum = i === c ? 1 : 0;
+      for (let k = c; k < i; k++) sum -= (factor[i * n + k] as number) * (column[k] as number);
+      column[i] = sum / (factor[i * n + i] as number);
+      squares += (column[i] as number) ** 2;
+    }
+    left[c] = Math.max(0, 1 / squares - ridge);
+  }
+  return left;
+}
+
+/**
  * Solves `(G[K,K] + damping * mean diagonal * I) A = G[K,R]` for A [K, R], row-major, by Cholesky factorization: the ridge regression of
  * rows R on rows K of whatever the Gram matrix G [n, n] is of. Rows of zeros (dead channels) get weight 0.
  */
@@ -14,17 +58,11 @@ export function regress(
   const ridge = (damping * known.reduce((sum, i) => sum + at(i, i), 0)) / Math.max(1, size);
   const out = new Float64Array(size * wanted.length);
   if (!(ridge > 0)) return out;
-  // Lower triangle of L with L L' = G[K,K] + ridge I.
-  const factor = new Float64Array(size * size);
-  for (let i = 0; i < size; i++) {
-    const row = i * size;
-    for (let j = 0; j <= i; j++) {
-      const other = j * size;
-      let sum = at(known[i] as number, known[j] as number) + (i === j ? ridge : 0);
-      for (let k = 0; k < j; k++) sum -= (factor[row + k] as number) * (factor[other + k] as number);
-      factor[row + j] = i === j ? Math.sqrt(Math.max(sum, ridge * 1e-6)) : sum / (factor[other + j] as number);
-    }
-  }
+  const factor = cholesky(
+    size,
+    (i, j) => at(known[i] as number, known[j] as number) + (i === j ? ridge : 0),
+    ridge * 1e-6,
+  );
   const x = new Float64Array(size);
   for (const [r, target] of wanted.entries()) {
     for (let i = 0; i < size; i++) {

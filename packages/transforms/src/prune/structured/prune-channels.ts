@@ -84,6 +84,9 @@ async function apply(model: Model, options: PruneChannelsOptions, context: Trans
   return { changed: removal.filter((units) => units.length > 0).length, notes: [...notes, ...refusals] };
 }
 
+/** Scores that are comparable between groups as they are. */
+const COMPARABLE: ReadonlySet<unknown> = new Set<ChannelScore>(['lamp', 'random']);
+
 const canRepair = ({ samples }: PruneChannelsOptions, { engine }: TransformContext): boolean =>
   samples !== undefined && engine !== undefined;
 
@@ -107,5 +110,5 @@ async function planOf(
     found.push(await scorer(group, weights));
     context.onProgress?.('score', found.length, groups.length);
   }
-  return new Plan(groups, found, options, { ranking, isGlobal: score === 'lamp' || score === 'random' });
+  return new Plan(groups, found, options, { ranking, isGlobal: COMPARABLE.has(score) });
 }

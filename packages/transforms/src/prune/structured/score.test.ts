@@ -93,6 +93,29 @@ describe('scores of units', () => {
     await expect(scoresOf('activation')).rejects.toThrow(/needs `samples`/);
   });
 
+  it('reconstruction: what no other unit can stand in for, as a share of what the layers behind compute', async () => {
+    // Hidden units 0 and 1 are proportional; unit 2 stands alone.
+    const samples = [{ x: normal([60, 2], 1) }];
+    const b = new GraphBuilder();
+    const x = b.input('x', 'float32', ['n', 2]);
+    const hidden = b.op('Relu', [b.op('Gemm', [x, b.constant(Tensor.of('float32', [2, 3], [1, 2, 0, 0, 0, 1]))])]);
+    const y = b.op('MatMul', [hidden, b.constant(Tensor.of('float32', [3, 1], [5, 5, 1]))]);
+    const model = b.output('y', y, 'float32').model({ opset: 17 });
+    const [a = 0, c = 0, alone = 0] = await scoresOf('reconstruction', { samples }, model);
+    // The share of unit 2, less what the half-correlated others explain of it.
+    let [squares, whole, cross, other] = [0, 0, 0, 0];
+    for (let n = 0; n < 60; n++) {
+      const [p, q] = [0, 1].map((i) => Math.max(0, samples[0]?.x.data[2 * n + i] as number)) as [number, number];
+      squares += q * q;
+      other += p * p;
+      cross += p * q;
+      whole += 25 * (p * p + 4 * p * p) + q * q;
+    }
+    expect(alone).toBeCloseTo((squares - (cross * cross) / other) / whole, 3);
+    expect(Math.max(a, c)).toBeLessThan(0.01);
+    await expect(scoresOf('reconstruction')).rejects.toThrow(/needs `samples`/);
+  });
+
   it('random: the same for the same seed', async () => {
     expect(await scoresOf('random', { seed: 3 })).toEqual(await scoresOf('random', { seed: 3 }));
     expect(await scoresOf('random', { seed: 3 })).not.toEqual(await scoresOf('random', { seed: 4 }));

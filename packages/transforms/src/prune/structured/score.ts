@@ -45,7 +45,7 @@ export function normalized(scores: UnitScores): UnitScores {
 }
 
 /** Squared L2 norm of every unit in one constant. */
-async function energies(member: ChannelMember, size: number, weights: WeightReader): Promise<UnitScores> {
+export async function energies(member: ChannelMember, size: number, weights: WeightReader): Promise<UnitScores> {
   const values = await weights(member.value);
   const sums = new Float64Array(size);
   forEachElement(member, (unit, at) => {

@@ -41,6 +41,9 @@ describe('Clip', () => {
     [null, 0.7],
     [-0.5, null],
     [null, null],
+    [-Infinity, 0.7],
+    [-0.5, Infinity],
+    [-3.4e38, 3.4e38],
   ])('from %d to %d', async (low, high) => {
     for (const dtype of ['float32', 'float64'] as const) {
       for (const x of [[3, 4], [], [0, 2]]) {

@@ -1,4 +1,4 @@
-import { type Model, Tensor, type Transform, type TransformContext, type TransformResult } from '@pare/core';
+import { type Model, Tensor, type Transform, type TransformContext, type TransformResult, viewBytes } from '@pare/core';
 import { type LayerMask, planMasks, type SparsityOptions } from './masks.js';
 
 /**
@@ -44,9 +44,9 @@ function replace({ layer, mask }: LayerMask): void {
   const produce = async (): Promise<Uint8Array> => {
     // A copy: bytes of a tensor are never written to.
     const bytes = new Uint8Array(await tensor.load());
-    const width = bytes.length / tensor.size;
+    const values = viewBytes(tensor.dtype, bytes);
     const kept = await mask();
-    for (let i = 0; i < kept.length; i++) if (kept[i] === 0) bytes.fill(0, i * width, (i + 1) * width);
+    for (let i = 0; i < kept.length; i++) if (kept[i] === 0) values[i] = 0;
     return bytes;
   };
   const pruned = new Tensor(tensor.dtype, tensor.dims, { kind: 'producer', byteLength: tensor.byteLength, produce });

@@ -35,12 +35,14 @@ export async function readWeight({ name, tensor, nodes }: Layer): Promise<Float3
   // A Buffer of Node would give a view for `slice`.
   const weight =
     tensor.dtype === 'float16' ? kernels().fromFloat16(bytes) : new Float32Array(new Uint8Array(bytes).buffer);
-  const bad = weight.findIndex((v) => !Number.isFinite(v));
-  if (bad < 0) return weight;
-  throw new PareError(
-    'bad-model',
-    `Weight "${name}" of ${nodes[0].label} holds NaN or infinity at element ${bad}. Mend the model, or exclude the node.`,
-  );
+  for (let i = 0; i < weight.length; i++) {
+    if (Math.abs(weight[i] as number) < Number.POSITIVE_INFINITY) continue;
+    throw new PareError(
+      'bad-model',
+      `Weight "${name}" of ${nodes[0].label} holds NaN or infinity at element ${i}. Mend the model, or exclude the node.`,
+    );
+  }
+  return weight;
 }
 
 /** Magnitude: |w| (Han et al., "Learning both weights and connections", 2015). */

@@ -4,10 +4,12 @@ import { ACTIVATION } from './activation.js';
 import { ARITHMETIC } from './arithmetic.js';
 import { ATTENTION } from './attention.js';
 import { BATCH_NORMALIZATION } from './batch-normalization.js';
+import { COL2IM } from './col2im.js';
 import { CONTROL } from './control.js';
 import { CONV } from './conv.js';
 import { EINSUM } from './einsum.js';
 import { ELEMENTWISE } from './elementwise.js';
+import { GRID_SAMPLE } from './grid-sample.js';
 import { INDEXING } from './indexing.js';
 import { LOSS } from './loss.js';
 import { MATMUL } from './matmul.js';
@@ -28,10 +30,12 @@ export const RULES: Readonly<Record<string, Rule>> = {
   ...ARITHMETIC,
   ...ATTENTION,
   ...BATCH_NORMALIZATION,
+  ...COL2IM,
   ...CONTROL,
   ...CONV,
   ...EINSUM,
   ...ELEMENTWISE,
+  ...GRID_SAMPLE,
   ...INDEXING,
   ...LOSS,
   ...MATMUL,

@@ -13,11 +13,17 @@ import { axisMap, transposeMaps } from '../separable.js';
  */
 export const NORMALIZATION: Readonly<Record<string, Rule>> = {
   LayerNormalization: (op) => {
+    const { emit } = op;
     const axes = axesFrom(op, op.axis('axis', -1));
     if (op.flows(1) || op.flows(2)) {
       throw new PareError('unsupported', `${op.node.label} has no gradient where its mean or deviation is read.`);
     }
-    return affine(op, { dims: op.shape(), axes, statistics: () => layerStatistics(op, axes) });
+    const parts = once(() => layerStatistics(op, axes));
+    return [
+      () => throughStatistics(emit, emit.mul(op.g(), op.x(1)), parts(), axes),
+      () => emit.mul(op.g(), parts().normal),
+      () => op.g(),
+    ];
   },
 
   // n = x / sqrt(mean(x²) + epsilon): the mean is not taken away, and its term falls out of dx.
@@ -35,19 +41,13 @@ export const NORMALIZATION: Readonly<Record<string, Rule>> = {
     ];
   },
 
-  InstanceNormalization: (op) => {
-    const dims = op.shape();
-    return affine(op, { dims, axes: axesFrom(op, 2), scale: [dims[1] as number, ...dims.slice(2).map(() => 1)] });
-  },
+  InstanceNormalization: (op) => channelwise(op, op.shape()[1] as number),
 
-  // [N, C, ...] as [N, G, C/G, ...]; scale and bias have an element a channel.
   GroupNormalization: (op) => {
-    const [n, c, ...spatial] = op.shape() as [number, number, ...number[]];
-    const groups = op.node.int('num_groups') ?? op.node.fail('has no num_groups');
-    if (op.shape(1)[0] !== c) op.node.fail(`has a scale of ${op.shape(1)[0]} elements for ${c} channels`);
-    const dims = [n, groups, c / groups, ...spatial];
-    const scale = [groups, c / groups, ...spatial.map(() => 1)];
-    return affine(op, { dims, axes: dims.map((_, axis) => axis).slice(2), scale });
+    const channels = op.shape()[1] as number;
+    const scales = op.shape(1)[0];
+    if (scales !== channels) op.node.fail(`has a scale of ${scales} elements for ${channels} channels`);
+    return channelwise(op, op.node.int('num_groups') ?? op.node.fail('has no num_groups'));
   },
 
   // n itself, with the deviation over `axes`.
@@ -115,31 +115,35 @@ interface Statistics {
   readonly rate: Value;
 }
 
-/** How a normalization with scale and bias looks at its input. */
-interface View {
-  /** Shape that the input is seen in. */
-  readonly dims: readonly number[];
-  /** Axes of it that are normalized over. */
-  readonly axes: readonly number[];
-  /** Shape of scale and bias that broadcasts to it. Default: their own. */
-  readonly scale?: readonly number[];
-  /** Default: computed again from the input. */
-  readonly statistics?: () => Statistics;
-}
-
-function affine(op: Adjoint, view: View): ReturnType<Rule> {
+/**
+ * Gradients of [N, C, ...] normalized over groups of channels, with scale and bias by channel. As those do not change within a
+ * channel, the sums of g and of g x over one are all that dx needs, which spares passes over the image:
+ *
+ *     dx = r scale g - r (mean(u) + n mean(u n)),   mean(u) = sum(scale sum(g)) / size of a group
+ */
+function channelwise(op: Adjoint, groups: number): ReturnType<Rule> {
   const { emit } = op;
-  const { dims, axes } = view;
-  const shaped = (index: number): readonly number[] => view.scale ?? op.shape(index);
+  const [batch, channels] = op.shape() as [number, number];
+  const dims = [batch, groups, channels / groups, emit.size(op.x()) / Math.max(1, batch * channels)];
+  const size = (dims[2] as number) * (dims[3] as number);
   const g = once(() => emit.reshape(op.g(), dims));
-  const parts = once(view.statistics ?? (() => statistics(emit, emit.reshape(op.x(), dims), axes, epsilon(op))));
+  const centered = once(() => {
+    const x = emit.reshape(op.x(), dims);
+    return emit.sub(x, emit.mean(x, [2, 3]));
+  });
+  const rate = once(() => inverseDeviation(emit, centered(), [2, 3], epsilon(op)));
+  const sums = once(() => emit.sum(g(), [3]));
+  const products = once(() => emit.sum(emit.mul(g(), centered()), [3]));
   return [
     () => {
-      const u = emit.mul(g(), emit.reshape(op.x(1), shaped(1)));
-      return emit.reshape(throughStatistics(emit, u, parts(), axes), op.shape());
+      const scale = emit.reshape(op.x(1), [groups, channels / groups, 1]);
+      const mean = (v: Value): Value => emit.div(emit.sum(emit.mul(scale, v), [2]), size);
+      const slope = emit.mul(mean(products()), emit.mul(rate(), rate()));
+      const shift = emit.add(emit.mul(centered(), emit.mul(rate(), slope)), emit.mul(rate(), mean(sums())));
+      return emit.reshape(emit.sub(emit.mul(g(), emit.mul(rate(), scale)), shift), op.shape());
     },
-    () => emit.reshape(emit.sumTo(emit.mul(g(), parts().normal), shaped(1)), op.shape(1)),
-    () => emit.reshape(emit.sumTo(g(), shaped(2)), op.shape(2)),
+    () => emit.reshape(emit.sum(emit.mul(products(), rate()), [0]), op.shape(1)),
+    () => emit.reshape(emit.sum(sums(), [0]), op.shape(2)),
   ];
 }
 

@@ -88,6 +88,22 @@ describe('GatherND', () => {
   });
 });
 
+describe('Compress', () => {
+  it('by a constant condition, over an axis and over all', async () => {
+    for (const condition of [
+      [0, 1, 1],
+      [1, 0],
+      [0, 0, 0],
+    ]) {
+      const mask = Tensor.of('bool', [condition.length], condition);
+      for (const axis of [0, 1, -1]) {
+        await checkExpression(engine, { x: [3, 3] }, (b, { x }) => b.op('Compress', [x!, mask], { axis }));
+      }
+      await checkExpression(engine, { x: [2, 2] }, (b, { x }) => b.op('Compress', [x!, mask]));
+    }
+  });
+});
+
 describe('ScatterElements', () => {
   it.each([
     ['none', [0, 2, 1, 0, 1, 2]],

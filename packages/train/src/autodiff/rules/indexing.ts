@@ -10,6 +10,18 @@ import type { Adjoint, Rule } from '../rule.js';
  */
 export const INDEXING: Readonly<Record<string, Rule>> = {
   Gather: (op) => [() => ungather(op), null],
+  // A Gather of what the condition takes, without an axis from the flat input.
+  Compress: (op) => [
+    () => {
+      const dims = op.shape();
+      const flat = op.node.int('axis') === undefined;
+      const axis = flat ? 0 : op.axis('axis', 0);
+      const [outer, extent, inner] = flat ? [1, product(dims), 1] : around(dims, axis);
+      const taken = (op.numbers(1) ?? []).slice(0, extent).flatMap((condition, i) => (condition ? [i] : []));
+      return addRows(op, op.emit.constant('int64', [1, taken.length], taken), outer, extent, inner);
+    },
+    null,
+  ],
   GatherElements: (op) => [
     () => {
       const { emit, node } = op;
@@ -66,10 +78,8 @@ function ungather(op: Adjoint): Value {
     const g = e.reshape(op.g(), dims.with(axis, count));
     return e.pad(g, zeros.with(axis, first), zeros.with(axis, extent - first - count));
   }
-  const outer = product(dims.slice(0, axis));
-  const inner = product(dims.slice(axis + 1));
   const rows = e.op('Mod', [e.cast(indices, 'int64'), e.ints([extent])]);
-  return addRows(op, e.reshape(rows, [1, count]), outer, extent, inner);
+  return addRows(op, e.reshape(rows, [1, count]), ...around(dims, axis));
 }
 
 /** Data [batch.., d_1, .., d_k, inner..], indices [batch.., .., k]. */
@@ -121,6 +131,11 @@ function refuseReduction(op: Adjoint): void {
     `${op.node.label} reduces by "${reduction}", which has no gradient rule ("none" and "add" have): freeze the parameters ` +
       'before it, or cut the model there.',
   );
+}
+
+/** A shape as [outer, length of the axis, inner]. */
+function around(dims: readonly number[], axis: number): [number, number, number] {
+  return [product(dims.slice(0, axis)), dims[axis] as number, product(dims.slice(axis + 1))];
 }
 
 const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);

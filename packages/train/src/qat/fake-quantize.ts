@@ -14,7 +14,7 @@ import { constantsToInitializers } from '../training-graph.js';
 import { type ActivationBits, activationBits, firstAndLast } from './bits.js';
 import { blockSizeOf, fakeQuantizeBlocks } from './blocks.js';
 import { fakeQuantizeActivations } from './fake-activations.js';
-import { fakeQuantizeWeight, weightGroups } from './fake-weights.js';
+import { fakeQuantizeWeight, type WeightGroup, weightGroups } from './fake-weights.js';
 import type { QuantizationPlan } from './plan.js';
 import { Planner } from './planner.js';
 import { type Bits, type Precision, parsePrecision } from './precision.js';
@@ -83,8 +83,15 @@ export async function fakeQuantize(model: Model, options: FakeQuantizeOptions): 
     weights: planned,
     activations: calibration ? fakeQuantizeActivations(planner, rounded, calibration, learned) : [],
     parameters: planner.parameters,
-    notes: placement.refusals,
+    notes: [...groups.flatMap((group) => describe(group, ends)), ...placement.refusals],
   };
+}
+
+function describe({ users, bits, inputBits }: WeightGroup, ends: ReadonlySet<Node>): string[] {
+  return users.map((node) => {
+    const times = inputBits ? `${inputBits}-bit activations times ` : '';
+    return `${node.label}: ${times}${bits}-bit weights${ends.has(node) ? ' (a first or last layer)' : ''}.`;
+  });
 }
 
 /** The bits that each node reads its first input with. */

@@ -10,6 +10,8 @@ export interface WeightGroup {
   readonly bits: Bits;
   /** Largest integer. */
   readonly limit: number;
+  /** Bits of what is multiplied with it; undefined: float. */
+  readonly inputBits: Bits | undefined;
   readonly users: Node[];
 }
 
@@ -23,15 +25,16 @@ export interface WeightGroup {
 export function weightGroups(
   layers: readonly PlacedNode[],
   bitsOf: (node: Node) => Bits,
-  inputBits: (node: Node) => number | undefined,
+  inputBitsOf: (node: Node) => Bits | undefined,
 ): WeightGroup[] {
   const groups = new Map<string, WeightGroup>();
   for (const placed of layers) {
     const { node } = placed;
     const bits = bitsOf(node);
-    const limit = bits === 8 && inputBits(node) === 8 ? 64 : 2 ** (bits - 1) - 1;
-    const key = [node.inputs[1]?.name, matrixOf(placed)?.axis, bits, limit].join();
-    const group = groups.get(key) ?? { placed, bits, limit, users: [] };
+    const inputBits = inputBitsOf(node);
+    const limit = bits === 8 && inputBits === 8 ? 64 : 2 ** (bits - 1) - 1;
+    const key = [node.inputs[1]?.name, matrixOf(placed)?.axis, bits, inputBits].join();
+    const group = groups.get(key) ?? { placed, bits, limit, inputBits, users: [] };
     groups.set(key, group);
     group.users.push(node);
   }

@@ -1,4 +1,5 @@
 import { PareError, type Value } from '@pare/core';
+import { addRows } from '../add-rows.js';
 import type { Emitter } from '../emitter.js';
 import { type Adjoint, once, type Rule } from '../rule.js';
 
@@ -31,8 +32,9 @@ export const GRID_SAMPLE: Readonly<Record<string, Rule>> = {
           corners().map((corner) => corner.row),
           0,
         );
-        const zeros = emit.fill(emit.shape(channelsLast(emit, op.x())), 0, op.x());
-        const sums = emit.op('ScatterND', [zeros, places, emit.concat(parts, 0)], { reduction: 'add' });
+        const pixels = emit.size(op.x()) / (dims[1] as number);
+        const at = emit.reshape(places, [1, emit.size(places)]);
+        const sums = addRows(emit, [1, pixels, dims[1] as number], at, emit.concat(parts, 0));
         const image = emit.reshape(sums, [dims[0] as number, ...dims.slice(2), dims[1] as number]);
         return emit.transpose(image, [0, dims.length - 1, ...Array.from({ length: spatial }, (_, i) => i + 1)]);
       },

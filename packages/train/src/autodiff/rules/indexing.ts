@@ -1,13 +1,8 @@
 import { PareError, type Value } from '@pare/core';
-import type { Emitter } from '../emitter.js';
+import { addRows, type Rows } from '../add-rows.js';
 import type { Adjoint, Rule } from '../rule.js';
 
-/**
- * Operators that read or write at indices: the adjoint of a read is an addition at the same places, that of a write a read.
- *
- * Additions go through ScatterElements, which ONNX Runtime runs in one thread. ScatterND with `add` is quicker, but from two
- * threads on it loses additions where an index repeats (ONNX Runtime 1.30), as indices of embeddings do.
- */
+/** Operators that read or write at indices: the adjoint of a read is an addition at the same places, that of a write a read. */
 export const INDEXING: Readonly<Record<string, Rule>> = {
   Gather: (op) => [() => ungather(op), null],
   // A Gather of what the condition takes, without an axis from the flat input.
@@ -16,9 +11,9 @@ export const INDEXING: Readonly<Record<string, Rule>> = {
       const dims = op.shape();
       const flat = op.node.int('axis') === undefined;
       const axis = flat ? 0 : op.axis('axis', 0);
-      const [outer, extent, inner] = flat ? [1, product(dims), 1] : around(dims, axis);
-      const taken = (op.numbers(1) ?? []).slice(0, extent).flatMap((condition, i) => (condition ? [i] : []));
-      return addRows(op, op.emit.constant('int64', [1, taken.length], taken), outer, extent, inner);
+      const rows: Rows = flat ? [1, product(dims), 1] : around(dims, axis);
+      const taken = (op.numbers(1) ?? []).slice(0, rows[1]).flatMap((condition, i) => (condition ? [i] : []));
+      return unread(op, rows, op.emit.constant('int64', [1, taken.length], taken));
     },
     null,
   ],
@@ -78,8 +73,8 @@ function ungather(op: Adjoint): Value {
     const g = e.reshape(op.g(), dims.with(axis, count));
     return e.pad(g, zeros.with(axis, first), zeros.with(axis, extent - first - count));
   }
-  const rows = e.op('Mod', [e.cast(indices, 'int64'), e.ints([extent])]);
-  return addRows(op, e.reshape(rows, [1, count]), ...around(dims, axis));
+  const at = e.op('Mod', [e.cast(indices, 'int64'), e.ints([extent])]);
+  return unread(op, around(dims, axis), e.reshape(at, [1, count]));
 }
 
 /** Data [batch.., d_1, .., d_k, inner..], indices [batch.., .., k]. */
@@ -92,28 +87,13 @@ function ungatherND(op: Adjoint): Value {
   const strides = indexed.map((_, i) => product(indexed.slice(i + 1)));
   const tuple = e.op('Mod', [op.x(1), e.ints(indexed)]);
   const outer = product(dims.slice(0, batches));
-  const rows = e.reshape(e.sum(e.mul(tuple, e.ints(strides)), [-1]), [outer, product(op.shape(1).slice(batches, -1))]);
-  return addRows(op, rows, outer, product(indexed), product(dims.slice(batches + width)));
+  const at = e.reshape(e.sum(e.mul(tuple, e.ints(strides)), [-1]), [outer, product(op.shape(1).slice(batches, -1))]);
+  return unread(op, [outer, product(indexed), product(dims.slice(batches + width))], at);
 }
 
-/**
- * dL/dx for x [outer, extent, inner] of which rows were read: gradients [outer, count, inner] added at rows `at` [outer or 1,
- * count]. As one flat tensor, which takes half the time of a scatter over an axis.
- */
-function addRows(op: Adjoint, at: Value, outer: number, extent: number, inner: number): Value {
-  const e = op.emit;
-  const zeros = e.fill([outer * extent * inner], 0, op.x());
-  const g = e.reshape(op.g(), [e.size(op.g())]);
-  let places = e.mul(e.reshape(at, [...e.shape(at), 1]), e.ints([inner]));
-  places = e.add(places, e.ints([...Array(inner).keys()]));
-  if (outer > 1) places = e.add(places, firstOf(e, outer, extent * inner));
-  const sum = e.op('ScatterElements', [zeros, e.reshape(places, [e.size(places)]), g], { reduction: 'add' });
-  return e.reshape(sum, op.shape());
-}
-
-/** Where each of `outer` blocks of `size` elements begins: [outer, 1, 1]. */
-function firstOf(e: Emitter, outer: number, size: number): Value {
-  return e.reshape(e.ints(Array.from({ length: outer }, (_, i) => i * size)), [outer, 1, 1]);
+/** dL/dx for x, as rows, of which the rows `at` were read. */
+function unread(op: Adjoint, rows: Rows, at: Value): Value {
+  return op.emit.reshape(addRows(op.emit, rows, at, op.g()), op.shape());
 }
 
 /** The gradient of what a scatter writes into: nothing where it was overwritten, all of it where it was added to. */
@@ -133,8 +113,8 @@ function refuseReduction(op: Adjoint): void {
   );
 }
 
-/** A shape as [outer, length of the axis, inner]. */
-function around(dims: readonly number[], axis: number): [number, number, number] {
+/** A shape as rows along `axis`. */
+function around(dims: readonly number[], axis: number): Rows {
   return [product(dims.slice(0, axis)), dims[axis] as number, product(dims.slice(axis + 1))];
 }
 

@@ -11,7 +11,7 @@ import {
   type Value,
 } from '@pare/core';
 import { upgradeOpset } from '@pare/transforms';
-import { densifyDepthwise } from './autodiff/conv/dense-depthwise.js';
+import { quickenConvolutions } from './autodiff/conv/quicken.js';
 import { Emitter } from './autodiff/emitter.js';
 import { addGradients, foldShapes, GRADIENT_OPSET } from './autodiff/gradient.js';
 import { ownStatistics } from './autodiff/rules/batch-normalization.js';
@@ -93,7 +93,7 @@ export async function trainingGraph(model: Model, options: TrainingGraphOptions)
   const { graph } = copy;
   const batchStatistics = options.batchNorm === 'frozen' ? [] : trainBatchNorms(emit);
   const dropouts = feedDropouts(emit);
-  densifyDepthwise(emit);
+  quickenConvolutions(emit);
   const { scope, loss, output } = appendLoss(emit, options.loss);
   for (const { batchMean, batchVariance } of batchStatistics) {
     for (const name of [batchMean, batchVariance]) graph.addOutput(graph.value(name) as Value);

@@ -1,37 +1,26 @@
-import { type Node, topologicalSort, type Value } from '@pare/core';
+import type { Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
-import { type ConvGeometry, convGeometry, isDepthwise, outputDims, positions, product } from './geometry.js';
+import { type ConvGeometry, isDepthwise, outputDims, positions, product } from './geometry.js';
+import type { ForwardForm } from './quicken.js';
 
 /** Positions of x times positions of y up to which a dense matrix a channel is quicker: pictures of about 8 x 8. */
 const LIMIT = 64 * 64;
 
 /**
- * Replaces the depthwise convolutions of small pictures by a matrix product a channel, y[n] = x[n] T with T [inputs, outputs]
- * built from the kernel: ONNX Runtime convolves each channel of each image on its own, which costs more than these few
- * multiplications by zero. The gradients follow from those of the product. The graph computes what it did before.
+ * A matrix product a channel, y[n] = x[n] T with T [inputs, outputs] built from the kernel: ONNX Runtime convolves each channel
+ * of each image on its own, which costs more than these few multiplications by zero.
  */
-export function densifyDepthwise(e: Emitter): void {
-  let changed = false;
-  for (const node of [...e.graph.nodes()]) {
-    const [x, w, b] = node.inputs;
-    if (!node.is('Conv') || !x || !w) continue;
-    const c = convGeometry(node, e.shape(x), e.shape(w), e.shape(node.output));
-    if (!isDepthwise(c) || product(c.kernel) === 1 || product(c.inputs) * product(c.outputs) > LIMIT) continue;
-    replace(e, node, dense(e, c, x, w, b));
-    changed = true;
-  }
-  if (changed) topologicalSort(e.graph);
-}
-
-function dense(e: Emitter, c: ConvGeometry, x: Value, w: Value, b: Value | null | undefined): Value {
-  const [inputs, outputs, taps] = [product(c.inputs), product(c.outputs), product(c.kernel)];
-  const kernels = e.reshape(w, [c.groups, taps]);
-  const matrices = e.op('MatMul', [kernels, selection(e, c, w)]);
-  const images = e.transpose(e.reshape(x, [c.batch, c.groups, inputs]), [1, 0, 2]);
-  const y = e.op('MatMul', [images, e.reshape(matrices, [c.groups, inputs, outputs])]);
-  const result = e.reshape(e.transpose(y, [1, 0, 2]), outputDims(c));
-  return b ? e.add(result, e.reshape(b, [c.groups, ...c.outputs.map(() => 1)])) : result;
-}
+export const depthwiseProducts: ForwardForm = {
+  fits: (c) => isDepthwise(c) && product(c.kernel) > 1 && product(c.inputs) * product(c.outputs) <= LIMIT,
+  emit: (e, c, x, w) => {
+    const [inputs, outputs, taps] = [product(c.inputs), product(c.outputs), product(c.kernel)];
+    const kernels = e.reshape(w, [c.groups, taps]);
+    const matrices = e.op('MatMul', [kernels, selection(e, c, w)]);
+    const images = e.transpose(e.reshape(x, [c.batch, c.groups, inputs]), [1, 0, 2]);
+    const y = e.op('MatMul', [images, e.reshape(matrices, [c.groups, inputs, outputs])]);
+    return e.reshape(e.transpose(y, [1, 0, 2]), outputDims(c));
+  },
+};
 
 /** [kernel, inputs * outputs]: 1 where a kernel position leads from an input to an output. */
 function selection(e: Emitter, c: ConvGeometry, like: Value): Value {
@@ -48,12 +37,4 @@ function selection(e: Emitter, c: ConvGeometry, like: Value): Value {
     return row;
   });
   return e.constant(e.dtype(like), [product(c.kernel), inputs * outputs], values);
-}
-
-function replace(e: Emitter, node: Node, value: Value): void {
-  const { graph } = e;
-  const old = node.output;
-  value.type ??= e.inference.typeOf(value);
-  graph.replaceAllUses(old, value);
-  graph.remove(node);
 }

@@ -1,4 +1,13 @@
-import { datasetOf, GraphBuilder, type Model, type Sample, seededRandom, Tensor } from '@pare/core';
+import {
+  datasetOf,
+  type Engine,
+  GraphBuilder,
+  type Model,
+  type Sample,
+  type Session,
+  seededRandom,
+  Tensor,
+} from '@pare/core';
 import { nodeEngine } from '@pare/core/node';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from './checkpoint.js';
@@ -134,6 +143,38 @@ describe('train', () => {
       expect(bits(resumed)).toBe(bits(whole));
       expect(result.curve).toEqual(undisturbed.curve);
       expect(result.notes).toContain(`Resumed at step ${at}.`);
+    }
+  });
+
+  it('resumes to the same bits when it broke off in the middle of a step, or while it was judged', async () => {
+    const whole = network();
+    const undisturbed = await train(whole, settings);
+    // Sessions run for steps and for judging: four of each of three epochs, and one before and after each.
+    for (const at of [1, 3, 5, 6, 7, 11]) {
+      const store = memoryStore();
+      const stop = new AbortController();
+      let runs = 0;
+      const breaking: Engine = {
+        ...engine,
+        name: engine.name,
+        open: async (...args) => {
+          const session = await engine.open(...args);
+          const run: Session['run'] = (...feeds) => {
+            if (++runs === at) stop.abort();
+            return session.run(...feeds);
+          };
+          return { ...session, inputs: session.inputs, outputs: session.outputs, run, close: () => session.close() };
+        },
+        close: () => engine.close(),
+      };
+      const broken = { ...settings, engine: breaking, checkpoints: { store }, signal: stop.signal };
+      await expect(train(network(), broken)).rejects.toMatchObject({ code: 'aborted' });
+      const resumed = network();
+      const result = await train(resumed, { ...settings, checkpoints: { store, resume: true } });
+      expect(bits(resumed)).toBe(bits(whole));
+      expect(result.epochs.map((e) => [e.loss, e.score])).toEqual(undisturbed.epochs.map((e) => [e.loss, e.score]));
+      expect(result.start).toBe(undisturbed.start);
+      expect(result.notes.some((note) => note.startsWith('Resumed'))).toBe(true);
     }
   });
 

@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Checkpoint } from '../checkpoint.js';
-import { checkpointFolder, latestCheckpoint, saveCheckpoint } from './checkpoint-files.js';
+import {
+  checkCheckpointFolder,
+  checkpointFolder,
+  latestCheckpoint,
+  removeCheckpoints,
+  saveCheckpoint,
+} from './checkpoint-files.js';
 
 let folder: string;
 beforeEach(() => {
@@ -104,6 +110,27 @@ describe('checkpoint files', () => {
     );
     await expect(saveCheckpoint(folder, checkpoint(1), AbortSignal.abort())).rejects.toThrow('Stopped on request.');
     expect(names()).toEqual(['file']);
+  });
+
+  it('go when the run is over, and nothing else with them', async () => {
+    for (const step of [1, 2]) await saveCheckpoint(join(folder, 'run'), checkpoint(step));
+    fs.writeFileSync(join(folder, 'run', 'notes.txt'), 'mine');
+    removeCheckpoints(join(folder, 'run'));
+    expect(fs.readdirSync(join(folder, 'run'))).toEqual(['notes.txt']);
+    fs.rmSync(join(folder, 'run', 'notes.txt'));
+    removeCheckpoints(join(folder, 'run'));
+    removeCheckpoints(join(folder, 'never'));
+    expect(names()).toEqual([]);
+  });
+
+  it('are refused where none can be, before the work', () => {
+    fs.writeFileSync(join(folder, 'file'), 'mine');
+    fs.mkdirSync(join(folder, 'there'));
+    for (const place of ['there', 'new', join('new', 'deeper')]) checkCheckpointFolder(join(folder, place));
+    expect(names()).toEqual(['file', 'there']);
+    for (const place of [join(folder, 'file'), join(folder, 'file', 'under'), '/proc/pare'])
+      expect(() => checkCheckpointFolder(place)).toThrow(/cannot be written: .*Nothing was changed\.$/);
+    expect(names()).toEqual(['file', 'there']);
   });
 
   it('are whole after kill -9 at any moment', async () => {

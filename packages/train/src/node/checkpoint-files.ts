@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { PareError } from '@pare/core';
 import { FileSource, ioError, StagedFile } from '@pare/core/node';
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from '../checkpoint.js';
@@ -33,7 +33,7 @@ export async function saveCheckpoint(folder: string, checkpoint: Checkpoint, sig
   const { step } = checkpoint;
   const path = join(folder, `step-${String(step).padStart(9, '0')}.checkpoint`);
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (cause) {
     throw ioError(cause, folder, 'written');
   }
@@ -67,6 +67,42 @@ export async function latestCheckpoint(
     }
   }
   return undefined;
+}
+
+/**
+ * Refuses a folder that no checkpoint can be saved to, before there is something to lose. Leaves nothing behind.
+ * @throws PareError `io`.
+ */
+export function checkCheckpointFolder(folder: string): void {
+  try {
+    const made = makeFolder(folder);
+    if (made === undefined) accessSync(folder, constants.W_OK | constants.X_OK);
+    else rmSync(made, { recursive: true });
+  } catch (cause) {
+    throw ioError(cause, folder, 'written');
+  }
+}
+
+/** Removes the checkpoints of a run that is over, and their folder when nothing else is in it. */
+export function removeCheckpoints(folder: string): void {
+  for (const { path } of stepsIn(folder)) rmSync(path, { force: true });
+  try {
+    rmdirSync(folder);
+  } catch {
+    // It is not there, or holds files of others.
+  }
+}
+
+/**
+ * Makes `folder` and what is missing above it; returns the outermost one that was made. (With `recursive`, Node's mkdir never comes
+ * back where making a folder fails with ENOENT though its parent is there, as below /proc.)
+ */
+function makeFolder(folder: string): string | undefined {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const parent = dirname(folder);
+  const outer = parent === folder ? undefined : makeFolder(parent);
+  mkdirSync(folder);
+  return outer ?? folder;
 }
 
 /** The checkpoints in `folder`, whole or not, the highest step first. */

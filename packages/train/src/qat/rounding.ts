@@ -94,14 +94,13 @@ export class FakeQuantizer {
       last = this.#insert(type, inputs, last, output);
       return last.output;
     };
-    op('Mul', [op('Round', [this.#limit(op('Div', [source, step]), levels, op)]), step], into);
+    const limits = this.#bounds(levels, op);
+    op('Mul', [op('Round', [op('Clip', [op('Div', [source, step]), ...limits])]), step], into);
   }
 
-  #limit(x: Value, { lo, hi, zeroPoint }: Levels, op: (type: string, inputs: (Value | null)[]) => Value): Value {
-    if (!zeroPoint) return op('Clip', [x, lo === undefined ? null : this.#number(lo), this.#number(hi)]);
-    // Clip gives its bounds no gradient; Max and Min do.
-    const above = op('Max', [x, op('Sub', [this.#number(lo ?? 0), zeroPoint])]);
-    return op('Min', [above, op('Sub', [this.#number(hi), zeroPoint])]);
+  #bounds({ lo, hi, zeroPoint }: Levels, op: (type: string, inputs: (Value | null)[]) => Value): (Value | null)[] {
+    const bound = (n: number): Value => (zeroPoint ? op('Sub', [this.#number(n), zeroPoint]) : this.#number(n));
+    return [lo === undefined ? null : bound(lo), bound(hi)];
   }
 
   /** exp(scale), computed once in a run. */

@@ -5,10 +5,10 @@ export const ARITHMETIC: Readonly<Record<string, Rule>> = {
   Add: (op) => [() => op.g(), () => op.g()],
   Sub: (op) => [() => op.g(), () => op.emit.neg(op.g())],
   Mul: (op) => [() => op.emit.mul(op.g(), op.x(1)), () => op.emit.mul(op.g(), op.x(0))],
-  // d(a/b)/db = -y/b
+  // d(a/b)/db = -y/b; where b was broadcast, the sum comes before the division, which then is of small tensors.
   Div: (op) => [
     () => op.emit.div(op.g(), op.x(1)),
-    () => op.emit.neg(op.emit.div(op.emit.mul(op.g(), op.y()), op.x(1))),
+    () => op.emit.neg(op.emit.div(op.emit.sumTo(op.emit.mul(op.g(), op.y()), op.shape(1)), op.x(1))),
   ],
   Sum: (op) => op.node.inputs.map(() => () => op.g()),
   Mean: (op) => op.node.inputs.map(() => () => op.emit.div(op.g(), op.node.inputs.length)),

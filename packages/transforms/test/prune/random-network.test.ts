@@ -1,7 +1,9 @@
 import { seededRandom } from '@pare/core';
 import { nodeEngine } from '@pare/core/node';
 import { afterAll, describe, expect, it } from 'vitest';
-import { channelGroups } from '../../src/prune/structured/index.js';
+import { countMacs, Forecast } from '../../src/prune/structured/cost.js';
+import { Cut } from '../../src/prune/structured/cut.js';
+import { analyze, channelGroups, removeChannels, unitsOf } from '../../src/prune/structured/groups.js';
 import { normal } from '../run-model.js';
 import { lossOfZeros, randomRemoval } from './masked.js';
 import { randomNetwork } from './random-network.js';
@@ -27,5 +29,13 @@ describe.each(['image', 'words'] as const)('networks for %s', (kind) => {
     const { difference, before, after } = await lossOfZeros(engine, model, feeds, removal);
     expect(difference).toBeLessThan(1e-5);
     expect(after).toBeLessThan(before);
+    // What shapes foretell is what is counted afterwards.
+    const analysis = analyze(model, {});
+    const cut = new Cut(analysis.space, unitsOf(analysis, removal));
+    const forecast = new Forecast(model, analysis, {});
+    expect(forecast.parameters(cut)).toBeCloseTo(after, 3);
+    const macs = forecast.macs(cut);
+    removeChannels(model, removal);
+    expect(macs).toBe(countMacs(model, {}));
   });
 });

@@ -1,7 +1,8 @@
 import { type Engine, type Feeds, type Model, PareError, type TransformContext, throwIfAborted } from '@pare/core';
 import type { NodeSelection } from '../../quantize/select.js';
-import { type CountOptions, countMacs, countParameters } from './cost.js';
-import { type ChannelGroup, type Removal, removeChannels } from './groups.js';
+import { type CountOptions, countMacs, countParameters, Forecast } from './cost.js';
+import { Cut } from './cut.js';
+import { analyze, type ChannelGroup, type Removal, removeChannels, unitsOf } from './groups.js';
 import { engineOf, type Samples } from './observe.js';
 import type { Plan } from './ranking.js';
 
@@ -11,7 +12,7 @@ export type ChannelGoal =
   | { readonly channels: number }
   /** Of the multiply-accumulates of one run. */
   | { readonly macs: number }
-  /** Of the elements of all constants: of the size. */
+  /** Of the elements of all constants: of the size. Shapes and indices are none. */
   | { readonly parameters: number }
   /** Of the time of a run. `measure` times a model, in any unit; default: the median of 15 runs on the first sample. */
   | { readonly latency: number; readonly measure?: ((model: Model) => Promise<number>) | undefined };
@@ -45,65 +46,75 @@ const WHAT: Readonly<Record<string, string>> = {
   latency: 'time',
 };
 
-/** The smallest removal that reaches the goal, and the share that it reaches, by bisection. */
+/** What is left of a cost, as a share of all of it, when `removal` is gone. */
+type Left = (removal: Removal) => number | Promise<number>;
+
+/**
+ * The smallest removal that reaches the goal, and the share that it reaches: by bisection over what shapes tell, or over times.
+ * @throws PareError `unsupported` when no removal reaches it.
+ */
 export async function reach(
   model: Model,
   groups: readonly ChannelGroup[],
   plan: Plan,
   options: GoalOptions,
   context: TransformContext,
-): Promise<{ removal: Removal; reached: number }> {
+): Promise<{ readonly removal: Removal; readonly reached: number }> {
   const { share, what } = goalOf(options.goal);
-  const cost = await costOf(groups, options, context);
-  const before = await cost(model.clone(), []);
-  const reachedBy = async (removal: Removal): Promise<number> => {
+  const left = await leftOf(model, groups, options, context);
+  const reachedBy = async (count: number): Promise<number> => {
     throwIfAborted(context.signal);
-    return 1 - (await cost(model.clone(), removal)) / before;
+    return 1 - (await left(plan.removal(count)));
   };
-  let best = { removal: plan.removal(plan.length), reached: 0 };
-  best.reached = await reachedBy(best.removal);
-  if (best.reached < share) {
+  let high = plan.length;
+  let reached = await reachedBy(high);
+  if (reached < share) {
     throw new PareError(
       'unsupported',
-      `At most ${(100 * best.reached).toFixed(1)} % of the ${what} can go, not ${(100 * share).toFixed(1)} %. ` +
+      `At most ${(100 * reached).toFixed(1)} % of the ${what} can go, not ${(100 * share).toFixed(1)} %. ` +
         'Lower the goal, keepAtLeast or roundTo, or exclude fewer layers.',
     );
   }
   // Times vary: there is no point in telling apart plans that differ by a few channels.
   const precision = 'latency' in options.goal ? Math.ceil(plan.length / 64) : 1;
-  for (let [low, high] = [0, plan.length]; high - low > precision; ) {
+  for (let low = 0; high - low > precision; ) {
     const middle = (low + high) >> 1;
-    const removal = plan.removal(middle);
-    const reached = await reachedBy(removal);
-    if (reached < share) low = middle;
-    else {
-      high = middle;
-      best = { removal, reached };
-    }
+    const found = await reachedBy(middle);
+    if (found < share) low = middle;
+    else [high, reached] = [middle, found];
   }
-  return best;
+  return { removal: plan.removal(high), reached };
 }
 
-/** What a copy of the model costs when `removal` is gone from it. */
-async function costOf(
+async function leftOf(
+  model: Model,
   groups: readonly ChannelGroup[],
   options: GoalOptions,
   context: TransformContext,
-): Promise<(copy: Model, removal: Removal) => number | Promise<number>> {
+): Promise<Left> {
   const { goal } = options;
-  const sample = 'latency' in goal || 'macs' in goal ? await firstOf(options.samples) : undefined;
   if ('channels' in goal) {
     const all = groups.reduce((sum, { size }) => sum + size, 0);
-    return (_, removal) => all - removal.reduce((sum, units) => sum + units.length, 0);
+    return (removal) => 1 - removal.reduce((sum, units) => sum + units.length, 0) / all;
+  }
+  const sample = await firstOf(options.samples);
+  if ('latency' in goal) {
+    const measure = goal.measure ?? medianTime(engineOf(context), sample);
+    const before = await measure(model);
+    return async (removal) => {
+      const copy = model.clone();
+      removeChannels(copy, removal, options);
+      return (await measure(copy)) / before;
+    };
   }
   const shapes = Object.fromEntries(Object.entries(sample ?? {}).map(([name, { dims }]) => [name, dims]));
   const count = { ...options, inputShapes: { ...shapes, ...options.inputShapes } };
-  let measure = (copy: Model): number | Promise<number> => countParameters(copy);
-  if ('macs' in goal) measure = (copy) => countMacs(copy, count);
-  if ('latency' in goal) measure = goal.measure ?? medianTime(engineOf(context), sample);
-  return (copy, removal) => {
-    removeChannels(copy, removal, options);
-    return measure(copy);
+  const analysis = analyze(model, options);
+  const forecast = new Forecast(model, analysis, count);
+  const before = 'macs' in goal ? countMacs(model, count) : countParameters(model);
+  return (removal) => {
+    const cut = new Cut(analysis.space, unitsOf(analysis, removal));
+    return ('macs' in goal ? forecast.macs(cut) : forecast.parameters(cut)) / before;
   };
 }
 

@@ -96,7 +96,16 @@ export function analyze(model: Model, selection: NodeSelection): ChannelAnalysis
   return analyzeChannels(model, (node) => !selected(node));
 }
 
-function numberedGroups(analysis: ChannelAnalysis): NumberedGroup[] {
+const numbered = new WeakMap<ChannelAnalysis, readonly NumberedGroup[]>();
+
+/** The groups of an analysis; found once. */
+function numberedGroups(analysis: ChannelAnalysis): readonly NumberedGroup[] {
+  const present = numbered.get(analysis) ?? findGroups(analysis);
+  numbered.set(analysis, present);
+  return present;
+}
+
+function findGroups(analysis: ChannelAnalysis): NumberedGroup[] {
   const { places, zones, space } = analysis;
   const consumers = consumersOf(analysis);
   const occurrences = new Map<number, Map<Place, number[]>>();

@@ -76,8 +76,8 @@ async function apply(model: Model, options: PruneChannelsOptions, context: Trans
   }
   removeChannels(model, removal, options);
   if (reestimate) {
-    const { notes: more } = await reestimateBatchNorm({ samples: samplesOf(samples) }).apply(model, context);
-    notes.push(...more);
+    const { changed, notes: more } = await reestimateBatchNorm({ samples: samplesOf(samples) }).apply(model, context);
+    if (changed > 0) notes.push(...more);
   }
   const share = (100 * (1 - countParameters(model) / before)).toFixed(1);
   notes.push(`${(100 * reached).toFixed(1)} % of the ${goalOf(options.goal).what} went, ${share} % of the parameters.`);

@@ -54,11 +54,17 @@ export class Plan {
     const { roundTo = 1, keepAtLeast = Math.max(1, Math.ceil(group.size / 8)) } = this.keep;
     const fixed = this.scores[g]?.reduce((n, score) => n + (Number.isFinite(score) ? 0 : 1), 0) ?? 0;
     const least = Math.max(group.size - wanted, keepAtLeast, fixed, 1);
-    // A unit may be several channels: a head, the same filter of every group.
-    const width = Math.min(...group.members.map(({ indices }) => indices[0]?.length ?? 1));
+    // A unit may be several channels in a row: a head.
+    const width = Math.min(...group.members.map(({ indices }) => run(indices[0] ?? [])));
     const step = roundTo / greatestCommonDivisor(roundTo, width);
     return Math.min(group.size, Math.ceil(least / step) * step);
   }
+}
+
+/** How many of `places` follow each other from the first on. */
+function run(places: readonly number[]): number {
+  const end = places.findIndex((place, i) => i > 0 && place !== (places[i - 1] as number) + 1);
+  return end < 0 ? Math.max(1, places.length) : end;
 }
 
 const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));

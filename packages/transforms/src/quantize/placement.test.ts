@@ -41,6 +41,29 @@ describe('placement', () => {
     });
   });
 
+  it('sees through normalizations that will be folded, and only those', () => {
+    const b = new GraphBuilder();
+    const norm = (x: Value): Value =>
+      b.op('BatchNormalization', [x, ...Array.from({ length: 4 }, () => b.random([4]))]);
+    const a = b.op('Relu', [norm(conv(b, image(b), 3, 4))]);
+    const sum = b.op('Add', [norm(conv(b, a, 4, 4)), a]);
+    const y = conv(b, b.op('Relu', [norm(sum)]), 4, 4);
+    const model = b.output('y', y).model();
+    expect(summary(model, { foldsBatchNorm: true })).toMatchObject({
+      nodes: ['Conv+Relu', 'Conv', 'Conv'],
+      activations: ['BatchNormalization_out_1', 'Relu_out', 'Relu_out_1', 'x', 'y'],
+    });
+    const block = model.clone();
+    const last = block.graph.value('y')?.producer;
+    const direct = block.graph.value('Add_out') ?? expect.fail();
+    last?.setInput(0, direct);
+    expect(summary(block, { foldsBatchNorm: true })).toMatchObject({
+      nodes: ['Conv+Relu', 'Conv', 'Add', 'Conv'],
+      integerOnly: ['Add_out', 'BatchNormalization_out_1', 'Relu_out', 'y'],
+    });
+    expect(summary(block).nodes).toEqual(['Conv', 'Conv', 'Conv']);
+  });
+
   it('leaves float what floats surround: sums of products are not rounded again', () => {
     const b = new GraphBuilder();
     const x = b.input('x', 'float32', ['n', 4, 8]);

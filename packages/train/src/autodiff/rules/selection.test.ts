@@ -72,6 +72,20 @@ describe('Clip', () => {
     expect(x).toEqual([0, 0, 1, 1, 0, 0]);
   });
 
+  it.each([
+    [0, 6],
+    [-1, 1],
+    [0, 0.1],
+  ])('stops on the bounds, and passes between, in float32: %d to %d', async (low, high) => {
+    const [least, most] = [Math.fround(low), Math.fround(high)];
+    const inside = [0.25, 0.5, 0.75].map((share) => least + share * (most - least));
+    const { x } = await gradientsAt(engine, { x: [least - 1, least, ...inside, most, most + 1] }, (b, { x }) => {
+      const clipped = b.op('Clip', [b.op('Cast', [x!], { to: 1 }), bound(low, 'float32'), bound(high, 'float32')]);
+      return b.op('Cast', [clipped], { to: 11 });
+    });
+    expect(x).toEqual([0, 0, 1, 1, 1, 0, 0]);
+  });
+
   it('gives its bounds the gradient of what lies beyond them', async () => {
     await checkExpression(engine, { x: [4, 5], high: [] }, (b, { x, high }) =>
       b.op('Clip', [x!, b.op('Neg', [b.op('Abs', [high!])]), b.op('Abs', [high!])]),

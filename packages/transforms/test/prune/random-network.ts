@@ -254,6 +254,8 @@ class Words extends Network {
     return this.pick([
       this.attention,
       this.attention,
+      this.contracted,
+      this.skipped,
       this.fused,
       this.operator,
       this.feedForward,
@@ -345,6 +347,29 @@ class Words extends Network {
     const [q, k, v] = [heads, shared, shared].map((n) => this.linear(y, x.channels, n * size)) as [Value, Value, Value];
     const names = { q_num_heads: heads, kv_num_heads: shared };
     return this.add(x, this.linear(b.op('Attention', [q, k, v], names), heads * size, x.channels));
+  }
+
+  /** Heads of three axes by Einsum. */
+  private contracted(x: Stream): Stream {
+    const { b } = this;
+    const y = this.norm(x);
+    const [q, k, v] = [0, 1, 2].map(() =>
+      b.op('Einsum', [y, b.random([x.channels, 3, 4])], { equation: 'btc,chd->bthd' }),
+    );
+    const scores = b.op('Softmax', [b.op('Einsum', [q as Value, k as Value], { equation: 'bthd, bshd -> bhts' })]);
+    const out = b.op('Einsum', [scores, v as Value], { equation: 'bhts,bshd->bthd' });
+    return this.add(x, b.op('Einsum', [out, b.random([3, 4, x.channels])], { equation: 'bthd,hdc->btc' }));
+  }
+
+  private skipped(x: Stream): Stream {
+    const { b } = this;
+    const y = this.linear(this.norm(x), x.channels, x.channels);
+    const weights = [this.vector(x.channels), this.vector(x.channels)];
+    const inputs = [x.value, y, ...weights];
+    const node = b.node('SkipSimplifiedLayerNormalization', inputs, {}, { outputs: 4, domain: 'com.microsoft' });
+    const [normal, , , sum] = node.outputs;
+    for (const unused of [1, 2]) node.setOutput(unused, null);
+    return this.add({ ...x, value: sum as Value }, this.linear(normal as Value, x.channels, x.channels));
   }
 
   private feedForward(x: Stream): Stream {

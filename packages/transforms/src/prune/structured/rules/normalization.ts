@@ -1,5 +1,6 @@
 import type { ChannelOp, ChannelRule, ChannelRules } from '../channel-op.js';
 import type { Axis } from '../channel-space.js';
+import { broadcast } from './broadcast.js';
 
 /** Every channel for itself: vectors of parameters along axis 1. */
 const perChannel: ChannelRule = (op) => {
@@ -37,13 +38,25 @@ function parameter(op: ChannelOp, index: number, at: number): Axis | undefined {
   return op.axis(index, at, index === 1 ? 'scale' : 'other');
 }
 
-/** Keeps the outputs the same when zeros leave the mean square over `axes`. */
-function rescale(op: ChannelOp, axes: readonly Axis[], epsilon: number): void {
-  if (!op.isConstant(1)) for (const axis of axes) op.pin(axis, 'has a factor that is not constant');
+/** Data and shortcut (and a bias) are added, and normalized over the last axis; the sum is the fourth output. */
+const skip =
+  (isExact: boolean): ChannelRule =>
+  (op) => {
+    const last = (op.shape(0)?.length ?? 0) - 1;
+    const vectors = [...op.node.inputs.keys()].slice(2).map((i) => op.axis(i, 0, i === 2 ? 'scale' : 'other'));
+    const axes = broadcast(op, [0, 1]).map((axis, i) => (i === last ? op.tie(axis, ...vectors) : axis));
+    if (!isExact) op.markInexact(axes[last] ?? null);
+    rescale(op, axes.slice(last), 1e-12, 2);
+    return [axes, [], [], axes];
+  };
+
+/** Keeps the outputs the same when zeros leave the mean square over `axes`; input `factor` is multiplied in the end. */
+function rescale(op: ChannelOp, axes: readonly Axis[], epsilon: number, factor = 1): void {
+  if (!op.isConstant(factor)) for (const axis of axes) op.pin(axis, 'has a factor that is not constant');
   op.onCut((cut) => {
     const ratio = axes.reduce((product, axis) => product * (axis ? axis.length / cut.kept(axis).length : 1), 1);
     if (ratio === 1) return;
-    cut.scale(op.node, 1, Math.sqrt(ratio));
+    cut.scale(op.node, factor, Math.sqrt(ratio));
     op.node.setAttribute('epsilon', { type: 'float', value: Math.fround(op.node.float('epsilon', epsilon) * ratio) });
   });
 }
@@ -78,5 +91,7 @@ export const normalization: ChannelRules = {
   RMSNormalization: overLast(1e-5, true),
   SimplifiedLayerNormalization: overLast(1e-5, true),
   GroupNormalization: group,
+  'com.microsoft.SkipLayerNormalization': skip(false),
+  'com.microsoft.SkipSimplifiedLayerNormalization': skip(true),
   LRN: acrossChannels,
 };

@@ -28,4 +28,31 @@ const gemm: ChannelRule = (op) => {
   return [out];
 };
 
-export const products: ChannelRules = { MatMul: matmul, Gemm: gemm };
+/** One letter an axis: equal letters are tied, letters that the output does not have are summed over. */
+const einsum: ChannelRule = (op) => {
+  const [left = '', right] = op.node.string('equation', '').replace(/\s/g, '').split('->');
+  const terms = left.split(',');
+  const letters = [...new Set(left.replaceAll(',', ''))].sort();
+  const plain = right !== undefined && !left.includes('.') && terms.every((term) => new Set(term).size === term.length);
+  if (!plain)
+    return (
+      op.pinAll(
+        [...op.node.inputs.keys()].flatMap((i) => op.axes(i)),
+        'has an equation with more than letters',
+      ) && []
+    );
+  const channels = new Map(
+    letters.map((letter) => {
+      const places = terms.flatMap((term, i) => (term.includes(letter) ? [[i, term.indexOf(letter)] as const] : []));
+      const role = right.includes(letter) ? 'output' : 'input';
+      const long = places.filter(([i, axis]) => op.length(i, axis) !== 1);
+      const axis = op.tie(...long.map(([i, at]) => op.axis(i, at, role)));
+      // A sum over what only one operand has is no product: zeros there mean nothing to the other.
+      if (role === 'input' && places.length === 1) op.markInexact(axis);
+      return [letter, axis] as const;
+    }),
+  );
+  return [[...right].map((letter) => channels.get(letter) ?? null)];
+};
+
+export const products: ChannelRules = { MatMul: matmul, Gemm: gemm, Einsum: einsum };

@@ -14,11 +14,13 @@ import {
   type TrainProgress,
   type TrainResult,
 } from '@pare/train';
-import { checkpointFolder, workerBatches } from '@pare/train/node';
+import { checkCheckpointFolder, checkpointFolder, removeCheckpoints, workerBatches } from '@pare/train/node';
+import { visible } from '@pare/verify';
 import type { Command } from 'commander';
 import type { CommandContext } from './command.js';
 import { columns } from './format.js';
 import type { Job, JobFlags } from './job.js';
+import { checkOutput } from './models.js';
 import { collect, oneOf, parseCount } from './parse.js';
 import type { Progress } from './progress.js';
 import type { Terminal } from './terminal.js';
@@ -30,7 +32,7 @@ export interface TrainingFlags extends JobFlags {
   readonly batch?: string;
   readonly optimizer?: string;
   readonly lr?: string;
-  readonly schedule?: string;
+  readonly lrSchedule?: string;
   readonly weightDecay?: string;
   readonly clip?: string;
   readonly average?: string;
@@ -40,12 +42,44 @@ export interface TrainingFlags extends JobFlags {
   readonly patience?: string;
   readonly checkpoint?: string;
   readonly resume?: boolean;
+  readonly report?: string;
 }
 
 const OPTIMIZERS = ['adamw', 'sgd'] as const;
 const SCHEDULES = ['one-cycle', 'cosine', 'constant'] as const;
 const DECAY = { adamw: 0.01, sgd: 5e-4 } as const;
 const RATE = { adamw: 1e-3, sgd: 0.05 } as const;
+
+/** Flags that only training has a use for. */
+const TRAINING = [
+  'val',
+  'batch',
+  'optimizer',
+  'lr',
+  'lrSchedule',
+  'weightDecay',
+  'clip',
+  'average',
+  'augment',
+  'freeze',
+  'freezeBatchnorm',
+  'patience',
+  'checkpoint',
+  'resume',
+  'report',
+] as const satisfies readonly (keyof TrainingFlags)[];
+
+/**
+ * Refuses flags that mean nothing where nothing is trained: those of training, and `more`.
+ * @throws PareError `bad-option` with the flag, and `without`, which would make it mean something.
+ */
+export function refuseTraining<F extends TrainingFlags>(flags: F, more: readonly (keyof F)[], without: string): void {
+  const flag = [...TRAINING, ...more].find((name) => flags[name as keyof F] !== undefined);
+  if (flag !== undefined) {
+    const dashed = `--${String(flag).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new PareError('bad-option', `${dashed} means nothing without ${without}.`);
+  }
+}
 
 /** Options of every command that trains, in one wording. */
 export function trainingOptions(command: Command): Command {
@@ -57,7 +91,7 @@ export function trainingOptions(command: Command): Command {
     .option('--batch <n>', 'samples a step (default: 64)')
     .option('--optimizer <name>', `${OPTIMIZERS.join(' or ')} (default: adamw)`)
     .option('--lr <rate>', 'highest learning rate (default: 0.001 for adamw, 0.05 for sgd)')
-    .option('--schedule <name>', `${SCHEDULES.join(', ')} (default: one-cycle)`)
+    .option('--lr-schedule <name>', `${SCHEDULES.join(', ')} (default: one-cycle)`)
     .option('--weight-decay <n>', 'default: 0.01 for adamw, 0.0005 for sgd')
     .option('--clip <norm>', 'largest norm of the gradients')
     .option('--average <decay>', 'keep a moving average of the weights, for example 0.999')
@@ -68,10 +102,14 @@ export function trainingOptions(command: Command): Command {
     .option('--threads <n>', 'parts of a batch that are computed at the same time (default: cores, at most 4)')
     .option('--seed <n>', 'of the order of samples, variation and dropout (default: 1)')
     .option('--checkpoint <folder>', 'where the state of the run is saved (default: <output>.checkpoints)')
-    .option('--resume', 'go on from the newest checkpoint, to the same bits as without the interruption');
+    .option('--resume', 'go on from the newest checkpoint, to the same bits as without the interruption')
+    .option('--report <file>', 'write how it learned as one HTML file');
 }
 
-/** What the flags say of a run. Checkpoints lie beside the output while it lasts. */
+/**
+ * What the flags say of a run. Checkpoints lie beside the output while it lasts.
+ * @throws PareError `bad-option` and `io`: what can be known to fail fails here, before the work.
+ */
 export async function trainingSettings(
   flags: TrainingFlags,
   job: Job,
@@ -87,6 +125,14 @@ export async function trainingSettings(
   const weightDecay = number(flags.weightDecay, '--weight-decay') ?? DECAY[name];
   const learningRate = number(flags.lr, '--lr') ?? RATE[name];
   const folder = checkpointPath(flags);
+  if (flags.report !== undefined) await checkOutput(flags.report);
+  checkCheckpointFolder(folder);
+  const store = checkpointFolder(folder, (warning) =>
+    terminal.err(`${terminal.errStyle('yellow', 'warning')}: ${visible(warning)}`),
+  );
+  if (flags.resume && !(await store.latest())) {
+    throw new PareError('bad-option', `There is no checkpoint in "${folder}" to go on from: start without --resume.`);
+  }
   return {
     engine: engine(),
     signal,
@@ -97,7 +143,7 @@ export async function trainingSettings(
     shards: Math.min(threads, wanted),
     seed: job.seed,
     optimizer: name === 'sgd' ? sgd({ momentum: 0.9, nesterov: true, weightDecay }) : adamW({ weightDecay }),
-    schedule: schedule(flags.schedule, learningRate),
+    schedule: schedule(flags.lrSchedule, learningRate),
     clipNorm: number(flags.clip, '--clip'),
     average: number(flags.average, '--average'),
     augment: flags.augment === undefined ? undefined : parseAugmentation(flags.augment),
@@ -105,18 +151,16 @@ export async function trainingSettings(
     batchNorm: flags.freezeBatchnorm ? 'frozen' : 'batch',
     patience: flags.patience === undefined ? undefined : parseCount(flags.patience, '--patience'),
     batches: (data, options) => workerBatches(data, options),
-    checkpoints: {
-      store: checkpointFolder(folder, (warning) =>
-        terminal.err(`${terminal.errStyle('yellow', 'warning')}: ${warning}`),
-      ),
-      resume: flags.resume ?? false,
-    },
+    checkpoints: { store, resume: flags.resume ?? false },
     onProgress: showTraining(progress),
   };
 }
 
 /** Folder of the checkpoints of a run. */
 export const checkpointPath = ({ checkpoint, output }: TrainingFlags): string => checkpoint ?? `${output}.checkpoints`;
+
+/** Removes the checkpoints of a run whose result is written. */
+export const forgetCheckpoints = (flags: TrainingFlags): void => removeCheckpoints(checkpointPath(flags));
 
 /** Shows a run as it goes: `epoch 2 of 3, loss 0.312, 88.1 % right, 730 samples/s`. */
 export function showTraining(progress: Progress, stage = 'Training'): (at: TrainProgress) => void {
@@ -153,7 +197,7 @@ export function printKept(terminal: Terminal, file: string, { best }: TrainResul
 }
 
 function schedule(flag: string | undefined, learningRate: number): (steps: number) => Schedule {
-  const name = oneOf(flag, SCHEDULES, '--schedule') ?? 'one-cycle';
+  const name = oneOf(flag, SCHEDULES, '--lr-schedule') ?? 'one-cycle';
   if (name === 'constant') return () => constantSchedule(learningRate);
   return (steps) => (name === 'cosine' ? cosineSchedule : oneCycleSchedule)({ learningRate, steps });
 }

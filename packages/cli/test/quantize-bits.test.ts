@@ -18,8 +18,10 @@ afterAll(async () => {
   await engine.close();
 });
 
-const schema = JSON.parse(readFileSync(new URL('../schemas/quantize.schema.json', import.meta.url), 'utf8'));
-const validate = new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(schema);
+const json = (path: string): object => JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));
+const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true });
+ajv.addSchema(json('../../verify/evidence.schema.json'));
+const validate = ajv.compile(json('../schemas/quantize.schema.json'));
 
 /** Runs `pare quantize model.onnx -o out.onnx --json` with `flags`; the report fits the schema, and the file is as it says. */
 async function quantize(...flags: readonly string[]): Promise<QuantizeReport> {
@@ -70,7 +72,8 @@ describe('pare quantize --to bits', () => {
       '16',
     );
     expect(report.steps.map(({ transform }) => transform)).toEqual(['simplify', 'quantize-aware']);
-    const { epochs, steps, start, best } = report.training ?? { epochs: [] };
+    const { epochs = [], steps, score, best } = report.training ?? {};
+    const start = score?.before;
     expect([epochs.length, steps, typeof start]).toEqual([2, 6, 'number']);
     const kept = best === 0 ? start : epochs[(best ?? 0) - 1]?.score;
     expect(kept).toBeGreaterThanOrEqual(start ?? 1);

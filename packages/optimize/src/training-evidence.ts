@@ -5,13 +5,13 @@ import type { CurvePoint, TrainingEvidence } from '@pare/verify';
 const POINTS = 500;
 
 /** What a run of training was, beside its result. */
-export interface TrainedModel extends Pick<TrainingEvidence, 'name' | 'what' | 'loss' | 'seed'> {
+export interface TrainedModel extends Pick<TrainingEvidence, 'name' | 'what' | 'seed'> {
   readonly result: TrainResult;
 }
 
 /** A run of training as evidence: its loss curve thinned out to what a picture can show, extremes included. */
-export function trainingEvidence({ name, what, loss, seed, result }: TrainedModel): TrainingEvidence {
-  const { epochs, samples, steps, best, score, start, notes } = result;
+export function trainingEvidence({ name, what, seed, result }: TrainedModel): TrainingEvidence {
+  const { loss, epochs, samples, steps, best, score, start, notes } = result;
   return {
     name,
     what,

@@ -144,6 +144,7 @@ export class Run {
     const weights = this.#best ?? this.#weights();
     this.session.writeTo(this.model, weights.values, weights.statistics);
     return {
+      loss: options.loss.name,
       epochs: at.epochs,
       curve: at.curve,
       rates: at.curve.map((_, step) => this.#schedule(Math.floor(step / accumulate))),

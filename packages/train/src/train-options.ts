@@ -98,6 +98,8 @@ export interface EpochRecord {
 
 /** What a run of training was. */
 export interface TrainResult {
+  /** Name of the loss. */
+  readonly loss: string;
   readonly epochs: readonly EpochRecord[];
   /** Loss of every step, in order. */
   readonly curve: readonly number[];

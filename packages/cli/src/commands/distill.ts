@@ -1,16 +1,18 @@
-import { rm } from 'node:fs/promises';
 import { PareError } from '@pare/core';
-import { crossEntropy, type DistillTerm, distill as distillStudent, parseTerms, type TrainResult } from '@pare/train';
+import { crossEntropy, type DistillTerm, distill as distillStudent, parseTerms } from '@pare/train';
 import { rowFile } from '@pare/train/node';
 import { pruneChannels } from '@pare/transforms';
+import type { TrainingEvidence } from '@pare/verify';
 import { EXIT } from '../command.js';
+import { bytes } from '../format.js';
 import { Job } from '../job.js';
 import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, withOptions } from '../options.js';
 import { parseCount, parseFraction } from '../parse.js';
+import { trainingOf, writeTrainingReport } from '../report.js';
 import {
-  checkpointPath,
+  forgetCheckpoints,
   printKept,
   printTraining,
   type TrainingFlags,
@@ -35,7 +37,7 @@ export interface DistillReport {
   readonly before: FileSummary;
   readonly after: FileSummary;
   readonly teacher: FileSummary;
-  readonly training: TrainResult;
+  readonly training: TrainingEvidence;
 }
 
 /** `pare distill`. */
@@ -83,6 +85,9 @@ export const distill: Register = (program, run) => {
       const weight = flags.labels === undefined ? 0.1 : parseFraction(flags.labels, '--labels');
       const labels = weight === 0 ? null : { loss: crossEntropy(), weight };
       const epochs = flags.epochs === undefined ? 3 : parseCount(flags.epochs, '--epochs');
+      if (flags.makeStudent !== undefined && file !== undefined) {
+        throw new PareError('bad-option', `Give a student (${file}) or --make-student, not both.`);
+      }
       const settings = await trainingSettings(flags, job, context, epochs);
       const { model: teacher, summary: taught } = await openModel(flags.teacher ?? '', signal);
       const { model: student, summary: before } =
@@ -90,26 +95,25 @@ export const distill: Register = (program, run) => {
           ? await openModel(job.model(file), signal)
           : await openModel(flags.teacher ?? '', signal);
       if (flags.makeStudent !== undefined) {
-        if (file !== undefined) {
-          throw new PareError('bad-option', `Give a student (${file}) or --make-student, not both.`);
-        }
         const channels = parseFraction(flags.makeStudent, '--make-student');
         await student.transform(pruneChannels({ goal: { channels }, ranking: 'uniform' }), { signal });
       }
       const cache = flags.cache === undefined ? undefined : rowFile(flags.cache);
-      const training = await running(student, () =>
+      const result = await running(student, () =>
         distillStudent(student, { ...settings, teacher, terms, labels, cache }),
-      );
-      await cache?.close();
+      ).finally(() => cache?.close());
       progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, student, signal);
-      await rm(checkpointPath(flags), { recursive: true, force: true });
+      forgetCheckpoints(flags);
       progress.end();
+      const training = trainingOf(flags.output, { what: 'distill', seed: job.seed, result });
+      const facts = [['Teacher', `${bytes(taught.bytes)}`]] as const;
+      await writeTrainingReport(flags.report, { before, after, training: [training], facts }, context);
       const report: DistillReport = { schema: 'pare-distill/1.0', terms, before, after, teacher: taught, training };
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
-        printTraining(terminal, training);
-        printKept(terminal, flags.output, training);
+        printTraining(terminal, result);
+        printKept(terminal, flags.output, result);
       }
       return EXIT.ok;
     }),

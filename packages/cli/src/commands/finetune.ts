@@ -1,13 +1,14 @@
-import { rm } from 'node:fs/promises';
-import { LOSSES, namedLoss, type TrainResult, train } from '@pare/train';
+import { LOSSES, namedLoss, train } from '@pare/train';
+import type { TrainingEvidence } from '@pare/verify';
 import { EXIT } from '../command.js';
 import { Job } from '../job.js';
 import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, withOptions } from '../options.js';
 import { oneOf, parseCount } from '../parse.js';
+import { trainingOf, writeTrainingReport } from '../report.js';
 import {
-  checkpointPath,
+  forgetCheckpoints,
   printKept,
   printTraining,
   type TrainingFlags,
@@ -23,10 +24,9 @@ interface Flags extends TrainingFlags {
 /** What `pare finetune --json` prints: `schemas/finetune.schema.json`. */
 export interface FinetuneReport {
   readonly schema: 'pare-finetune/1.0';
-  readonly loss: string;
   readonly before: FileSummary;
   readonly after: FileSummary;
-  readonly training: TrainResult;
+  readonly training: TrainingEvidence;
 }
 
 /** `pare finetune`. */
@@ -62,16 +62,18 @@ export const finetune: Register = (program, run) => {
       const epochs = flags.epochs === undefined ? 3 : parseCount(flags.epochs, '--epochs');
       const settings = await trainingSettings(flags, job, context, epochs);
       const { model, summary: before } = await openModel(job.model(file), signal);
-      const training = await running(model, () => train(model, { ...settings, loss }));
+      const result = await running(model, () => train(model, { ...settings, loss }));
       progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, model, signal);
-      await rm(checkpointPath(flags), { recursive: true, force: true });
+      forgetCheckpoints(flags);
       progress.end();
-      const report: FinetuneReport = { schema: 'pare-finetune/1.0', loss: loss.name, before, after, training };
+      const training = trainingOf(flags.output, { what: 'finetune', seed: job.seed, result });
+      await writeTrainingReport(flags.report, { before, after, training: [training] }, context);
+      const report: FinetuneReport = { schema: 'pare-finetune/1.0', before, after, training };
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
-        printTraining(terminal, training);
-        printKept(terminal, flags.output, training);
+        printTraining(terminal, result);
+        printKept(terminal, flags.output, result);
       }
       return EXIT.ok;
     }),

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { type Model, PareError } from '@pare/core';
 import {
   applyRecipe,
@@ -12,8 +11,8 @@ import {
   simplifyProven,
   targetProfile,
 } from '@pare/optimize';
-import { LOSSES, type TrainResult } from '@pare/train';
-import type { RecipeStep as AppliedStep, Dataset } from '@pare/verify';
+import { LOSSES } from '@pare/train';
+import type { RecipeStep as AppliedStep, Dataset, TrainingEvidence } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
 import { type FewBitsFlags, FOLDING, fewBits, quantizeToFewBits } from '../few-bits.js';
 import { bytes, noteLines } from '../format.js';
@@ -22,8 +21,9 @@ import type { Register } from '../main.js';
 import { checkOutput, type FileSummary, openModel, running, saveModel } from '../models.js';
 import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOptions } from '../options.js';
 import { collect, oneOf, parseCount } from '../parse.js';
+import { trainingOf, writeTrainingReport } from '../report.js';
 import { showTransform } from '../stages.js';
-import { checkpointPath, printKept, printTraining, trainingOptions } from '../training.js';
+import { forgetCheckpoints, printKept, printTraining, refuseTraining, trainingOptions } from '../training.js';
 
 interface Flags extends FewBitsFlags {
   readonly include?: string[];
@@ -47,7 +47,7 @@ export interface QuantizeReport {
   /** What each transform did, in order. */
   readonly steps: readonly AppliedStep[];
   /** With `--train`: how it learned. `start` is the score without training. */
-  readonly training?: TrainResult | undefined;
+  readonly training?: TrainingEvidence | undefined;
 }
 
 /** `pare quantize`. */
@@ -116,15 +116,21 @@ export const quantize: Register = (program, run) => {
           };
       progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, first.model, signal);
-      if (done.training) await rm(checkpointPath(flags), { recursive: true, force: true });
+      if (done.training) forgetCheckpoints(flags);
       progress.end();
+      const training =
+        done.training && trainingOf(flags.output, { what: 'qat', seed: job.seed, result: done.training });
+      if (training) {
+        const facts = [['Precision', flags.to]] as const;
+        await writeTrainingReport(flags.report, { before, after, training: [training], facts }, context);
+      }
       const report: QuantizeReport = {
         schema: 'pare-quantize/1.0',
         precision: flags.to,
         before,
         after,
         steps: [...first.steps, ...done.steps],
-        training: done.training,
+        training,
       };
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
       else {
@@ -216,25 +222,6 @@ const METHODS = ['auto', 'min-max', 'moving-average', 'percentile', 'entropy', '
 const STATIC_FORMATS = ['qdq', 'qoperator'] as const;
 const WEIGHT_FORMATS = ['matmulnbits', 'dequantize', 'cast'] as const;
 
-/** Flags that only training has a use for. */
-const TRAINING: readonly (keyof Flags)[] = [
-  'loss',
-  'val',
-  'batch',
-  'optimizer',
-  'lr',
-  'schedule',
-  'weightDecay',
-  'clip',
-  'average',
-  'augment',
-  'freeze',
-  'freezeBatchnorm',
-  'patience',
-  'checkpoint',
-  'resume',
-];
-
 /** A flag as it is typed. */
 const dashed = (flag: keyof Flags): string => `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
@@ -243,8 +230,7 @@ function settings(flags: Flags, precision: Precision | undefined): RecipeStep['o
   if (precision && flags.train !== undefined) {
     throw new PareError('bad-option', `--train is for precisions like w4a8, not ${precision}.`);
   }
-  const training = flags.train === undefined && TRAINING.find((flag) => flags[flag] !== undefined);
-  if (training) throw new PareError('bad-option', `${dashed(training)} means nothing without --train.`);
+  if (flags.train === undefined) refuseTraining(flags, ['loss'], '--train');
   if (!precision && flags.target !== undefined) {
     throw new PareError('bad-option', `--target has no settings for ${flags.to}: its integers run everywhere.`);
   }

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises';
-import { PareError } from '@pare/core';
 import { assembleEvidence } from '@pare/optimize';
 import {
   type DataInfo,
@@ -27,6 +25,7 @@ import {
   metricOption,
   withOptions,
 } from '../options.js';
+import { writeReport } from '../report.js';
 import { showStages } from '../stages.js';
 
 interface Flags extends JobFlags {
@@ -63,7 +62,7 @@ export const verify: Register = (program, run) => {
       const { terminal } = context;
       if (flags.report !== undefined) await checkOutput(flags.report);
       const evidence = await measure(original, variants, await Job.load(flags), [], context);
-      if (flags.report !== undefined) await writeReport(flags.report, evidence);
+      await writeReport(flags.report, () => renderReport(evidence));
       terminal.out(
         flags.json
           ? JSON.stringify(evidence, null, 2)
@@ -129,10 +128,4 @@ async function dataInfo(
   }
   const { hash, labelled, classes, warnings } = await indexData(data, { signal, onProgress });
   return { ...base, name: data.name, kind: 'user', hash, labelled, classes, warnings };
-}
-
-async function writeReport(path: string, evidence: Evidence): Promise<void> {
-  await writeFile(path, renderReport(evidence)).catch((cause: Error) => {
-    throw new PareError('io', `"${path}" cannot be written: ${cause.message}`, { cause });
-  });
 }

@@ -93,8 +93,8 @@ const repeatable = (open: () => AsyncIterable<Feeds>): AsyncIterable<Feeds> => (
   [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator](),
 });
 
-/** Patterns are data in a recipe: `/text/` stands for a regular expression. */
-function revive(options: RecipeStep['options']): RecipeStep['options'] {
+/** Options as their transform takes them. Patterns are data in a recipe: `/text/` stands for a regular expression. */
+export function reviveOptions(options: RecipeStep['options']): RecipeStep['options'] {
   const pattern = (text: unknown): NodePattern => {
     const match = /^\/(.+)\/([a-z]*)$/.exec(String(text));
     if (!match) return String(text);
@@ -116,7 +116,7 @@ export async function applyRecipe(model: Model, recipe: Recipe, context: RecipeC
   const applied: AppliedStep[] = [];
   let changed = 0;
   for (const { transform, options } of recipe.steps) {
-    const [result] = await model.transform(TRANSFORMS[transform](revive(options), context), context);
+    const [result] = await model.transform(TRANSFORMS[transform](reviveOptions(options), context), context);
     applied.push({ transform, options, notes: result?.notes ?? [] });
     // A newer opset alone is the same model.
     if (transform !== 'upgrade-opset') changed += result?.changed ?? 0;

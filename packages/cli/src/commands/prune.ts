@@ -1,8 +1,22 @@
-import { type Model, PareError, seededRandom, select, shuffle } from '@pare/core';
+import { type Feeds, type Model, PareError, seededRandom, select, shuffle } from '@pare/core';
 import { type CompressedSizes, compressedSizes } from '@pare/core/node';
-import { applyRecipe, calibrationFeeds, firstFeeds, type RecipeStep, simplifyProven } from '@pare/optimize';
-import { LOSSES, lossGradients, namedLoss } from '@pare/train';
-import type { RecipeStep as AppliedStep, Dataset } from '@pare/verify';
+import {
+  applyRecipe,
+  calibrationFeeds,
+  firstFeeds,
+  type RecipeStep,
+  reviveOptions,
+  simplifyProven,
+} from '@pare/optimize';
+import { LOSSES, type Loss, lossGradients, namedLoss, type TrainResult, train, trainSparse } from '@pare/train';
+import {
+  cubicSchedule,
+  iterativeSchedule,
+  type SparsityOptions,
+  type SparsitySchedule,
+  sparsityMasks,
+} from '@pare/transforms';
+import type { RecipeStep as AppliedStep, Dataset, TrainingEvidence } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
 import { bytes, columns, noteLines } from '../format.js';
 import { Job } from '../job.js';
@@ -14,22 +28,36 @@ import {
   DISTRIBUTIONS,
   ENDS,
   type Kind,
+  type Pruning,
   type PruningFlags,
   pruningOf,
   RANKINGS,
   SCORES,
   sharingOf,
 } from '../pruning.js';
+import { trainingOf, writeTrainingReport } from '../report.js';
 import { showTransform } from '../stages.js';
 import type { Terminal } from '../terminal.js';
+import {
+  forgetCheckpoints,
+  printKept,
+  printTraining,
+  refuseTraining,
+  type TrainingFlags,
+  trainingOptions,
+  trainingSettings,
+} from '../training.js';
 
-interface Flags extends PruningFlags {
-  readonly output: string;
-  readonly loss?: string;
-  readonly samples?: string;
-  readonly simplify: boolean;
-  readonly json?: boolean;
-}
+type Flags = PruningFlags &
+  TrainingFlags & {
+    readonly finetune?: string;
+    readonly schedule?: string;
+    readonly rounds?: string;
+    readonly loss?: string;
+    readonly samples?: string;
+    readonly simplify: boolean;
+    readonly json?: boolean;
+  };
 
 /** What `pare prune --json` prints: `schemas/prune.schema.json`. */
 export interface PruneReport {
@@ -42,7 +70,12 @@ export interface PruneReport {
   readonly compressed: { readonly before: CompressedSizes; readonly after: CompressedSizes };
   /** What each transform did, in order. */
   readonly steps: readonly AppliedStep[];
+  /** With `--finetune`: how it learned. */
+  readonly training?: TrainingEvidence | undefined;
 }
+
+const COURSES = ['gradual', 'iterative', 'one-shot'] as const;
+const ROUNDS = 4;
 
 /** `pare prune`. */
 export const prune: Register = (program, run) => {
@@ -62,13 +95,19 @@ export const prune: Register = (program, run) => {
     .option('--macs <share>', 'share of the multiply-accumulates that go with channels')
     .option('--parameters <share>', 'share of the parameters that go with channels')
     .option('--latency <share>', 'share of the time that goes with channels, measured on this machine')
+    .option('--finetune <epochs>', 'train what is left on --data; weights that went stay 0')
     .option('--share <bits>', 'store weights as indices of 2 to 8 bits into codebooks: alone, or after pruning');
   withOptions(
     command,
     (c) =>
       c
         .option('--score <name>', `weights: ${SCORES.weights.join(', ')}; channels: ${SCORES.channels.join(', ')}`)
-        .option('--loss <name>', `of the score taylor: ${Object.keys(LOSSES).join(', ')} (default: cross-entropy)`)
+        .option(
+          '--loss <name>',
+          `--finetune, --score taylor: ${Object.keys(LOSSES).join(', ')} (default: cross-entropy)`,
+        )
+        .option('--schedule <name>', `--sparsity with --finetune: ${COURSES.join(', ')} (default: gradual)`)
+        .option('--rounds <n>', `--schedule iterative: how often it prunes and mends (default: ${ROUNDS})`)
         .option('--distribution <name>', `--sparsity over the layers: ${DISTRIBUTIONS.join(', ')}`)
         .option('--keep <which>', `weights: layers that stay as they are: ${ENDS.join(', ')}`)
         .option('--ranking <name>', `channels of different layers: ${RANKINGS.join(', ')} (default: global)`)
@@ -77,14 +116,14 @@ export const prune: Register = (program, run) => {
         .option('--exclude <op|name|/regex/>', 'not these operators or nodes', collect)
         .option('--no-simplify', 'channels: do not simplify first'),
     dataOptions,
-    (c) =>
-      c
-        .option('--samples <n>', 'samples of --data that are looked at (default: 256)')
-        .option('--seed <n>', 'of their choice, and of the score random (default: 1)'),
+    (c) => c.option('--samples <n>', 'samples of --data that pruning looks at (default: 256)'),
+    trainingOptions,
     configOption,
     jsonOption('the result'),
     examples(
       'prune model.onnx --channels 0.5 --data train.npz -o half.onnx',
+      'prune model.onnx --channels 0.5 --data train.npz --val val.npz --finetune 3 -o half.onnx',
+      'prune model.onnx --sparsity 0.9 --data train.npz --val 1000 --finetune 6 --schedule iterative -o sparse.onnx',
       'prune model.onnx --macs 40% --data train.npz --score taylor --round-to 8 -o small.onnx',
       'prune model.onnx --sparsity 0.3 --share 6 -o sparse.onnx',
       'prune model.onnx --nm 2:4 --score wanda --data train.npz --keep both -o sparse24.onnx',
@@ -96,6 +135,7 @@ export const prune: Register = (program, run) => {
       const pruning = pruningOf(flags, job.seed);
       const sharing = sharingOf(flags);
       const loss = namedLoss(oneOf(flags.loss, Object.keys(LOSSES), '--loss') ?? 'cross-entropy');
+      const tuning = await tuningOf(flags, pruning, job, context, loss);
       await checkOutput(flags.output);
       const data = await someOf(await job.data(), flags, job.seed);
       if (!data) refuseWithoutData(flags);
@@ -106,20 +146,34 @@ export const prune: Register = (program, run) => {
       const { model, steps: first } = isSimplified
         ? await simplified(original, data, context)
         : { model: original, steps: [] };
-      const steps = [pruning?.step, ...(pruning?.kind === 'weights' ? mending(model, data) : []), sharing];
-      const applied = await running(model, async () => {
-        const gradients =
-          data && flags.score === 'taylor'
-            ? await lossGradients(model, { engine: context.engine(), data, loss, seed: job.seed, signal })
-            : undefined;
-        return applyRecipe(model, recipeOf(steps), {
-          engine: context.engine(),
-          signal,
-          onProgress: showTransform(progress),
-          calibration: data && calibrationFeeds(data, context.engine(), model, signal),
-          gradients,
-        });
-      });
+      const engine = context.engine();
+      const calibration = data && calibrationFeeds(data, engine, model, signal);
+      const gradients = await running(model, async () =>
+        data && flags.score === 'taylor'
+          ? await lossGradients(model, { engine, data, loss, seed: job.seed, signal })
+          : undefined,
+      );
+      const apply = (steps: readonly (RecipeStep | undefined)[]): Promise<AppliedStep[]> =>
+        running(model, () =>
+          applyRecipe(model, recipeOf(steps), {
+            engine,
+            signal,
+            onProgress: showTransform(progress),
+            calibration,
+            gradients,
+          }),
+        );
+      const applied: AppliedStep[] = [];
+      let training: TrainResult | undefined;
+      if (tuning && pruning?.kind === 'weights') {
+        // Weights go while the rest learns to do without.
+        training = await running(model, () => tuning.sparse(model, pruning, calibration?.(), gradients));
+        applied.push({ ...pruning.step, notes: [] });
+      } else {
+        applied.push(...(await apply([pruning?.step, ...(pruning?.kind === 'weights' ? mending(model, data) : [])])));
+        if (tuning) training = await running(model, () => tuning.dense(model));
+      }
+      if (sharing) applied.push(...(await apply([sharing])));
       progress.update({ stage: 'Writing', done: 0 });
       const after = await saveModel(flags.output, model, signal);
       progress.update({ stage: 'Compressing', done: 0 });
@@ -132,13 +186,79 @@ export const prune: Register = (program, run) => {
         after,
         compressed,
         steps: [...first, ...applied],
+        training: training && trainingOf(flags.output, { what: 'prune', seed: job.seed, result: training }),
       };
+      if (report.training) {
+        forgetCheckpoints(flags);
+        await writeTrainingReport(flags.report, { before, after, training: [report.training] }, context);
+      }
       if (flags.json) terminal.out(JSON.stringify(report, null, 2));
-      else print(terminal, report);
+      else print(terminal, report, training);
       return EXIT.ok;
     }),
   );
 };
+
+/** How what is left is trained: whole, or while weights go. */
+interface Tuning {
+  dense(model: Model): Promise<TrainResult>;
+  sparse(
+    model: Model,
+    pruning: Pruning,
+    samples: AsyncIterable<Feeds> | undefined,
+    gradients: ReadonlyMap<string, Float32Array> | undefined,
+  ): Promise<TrainResult>;
+}
+
+/** @throws PareError `bad-option` for flags that mean nothing together. */
+async function tuningOf(
+  flags: Flags,
+  pruning: Pruning | undefined,
+  job: Job,
+  context: CommandContext,
+  loss: Loss,
+): Promise<Tuning | undefined> {
+  if (flags.finetune === undefined) {
+    refuseTraining(flags, ['schedule', 'rounds'], '--finetune');
+    return undefined;
+  }
+  if (!pruning)
+    throw new PareError('bad-option', '--finetune trains after pruning: say what goes, for example --sparsity.');
+  if (pruning.kind === 'channels' && flags.schedule !== undefined) {
+    throw new PareError('bad-option', '--schedule is for single weights (--sparsity); channels go at once.');
+  }
+  const isPattern = flags.nm !== undefined;
+  const course = oneOf(flags.schedule, COURSES, '--schedule') ?? (isPattern ? 'one-shot' : 'gradual');
+  if (isPattern && course !== 'one-shot') throw new PareError('bad-option', '--nm goes at once: --schedule one-shot.');
+  if (course !== 'one-shot' && (flags.score ?? 'magnitude') !== 'magnitude' && pruning.kind === 'weights') {
+    throw new PareError('bad-option', `--schedule ${course} looks at weights as they learn: --score magnitude only.`);
+  }
+  const rounds = flags.rounds === undefined ? ROUNDS : parseCount(flags.rounds, '--rounds');
+  if (flags.rounds !== undefined && course !== 'iterative') {
+    throw new PareError('bad-option', '--rounds means nothing without --schedule iterative.');
+  }
+  const settings = await trainingSettings(flags, job, context, parseCount(flags.finetune, '--finetune'));
+  const options = { ...settings, loss };
+  return {
+    dense: (model) => train(model, options),
+    async sparse(model, { step }, samples, gradients) {
+      const sparsity: SparsityOptions = { ...reviveOptions(step.options), samples };
+      if (course !== 'one-shot') return trainSparse(model, { ...options, sparsity, course: COURSE[course](rounds) });
+      const { engine, signal } = options;
+      const masks = await sparsityMasks(model, { ...sparsity, gradients }, { engine, signal });
+      return train(model, { ...options, masks });
+    },
+  };
+}
+
+/** Complete after two thirds of the training, so that the last third mends what went last. */
+const COURSE = {
+  gradual: () => (share: number) => cubicSchedule(share, { end: 2 / 3 }),
+  iterative:
+    (rounds: number) =>
+    (share: number): SparsitySchedule =>
+      iterativeSchedule(share, rounds),
+} as const;
 
 function refuseWithoutData({ score = '', latency }: Flags): void {
   const flag = ['wanda', 'taylor', 'activation'].includes(score) ? `--score ${score}` : latency && '--latency';
@@ -189,7 +309,11 @@ const recipeOf = (steps: readonly (RecipeStep | undefined)[]): Parameters<typeof
   steps: steps.filter((step) => step !== undefined),
 });
 
-function print(terminal: Terminal, { before, after, compressed, steps, pruned }: PruneReport): void {
+function print(
+  terminal: Terminal,
+  { before, after, compressed, steps, pruned }: PruneReport,
+  training?: TrainResult,
+): void {
   for (const line of noteLines(steps.flatMap((step) => step.notes))) terminal.out(terminal.style('dim', line));
   const row = (name: string, from: number | undefined, to: number | undefined): string[] =>
     from === undefined || to === undefined
@@ -207,5 +331,8 @@ function print(terminal: Terminal, { before, after, compressed, steps, pruned }:
   if (pruned === 'weights') {
     terminal.out('The kernels of ONNX Runtime are dense: it is no faster, and no smaller in memory.');
   }
-  terminal.out(terminal.style('bold', after.file));
+  if (training) {
+    printTraining(terminal, training);
+    printKept(terminal, after.file, training);
+  } else terminal.out(terminal.style('bold', after.file));
 }

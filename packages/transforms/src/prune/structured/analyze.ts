@@ -71,11 +71,10 @@ function walk(
   return { analysis: around, misfits };
 }
 
-/** What `node` computes from weights stays as it is. */
-function exclude(node: Node, { places, axes, space }: Surroundings): void {
-  const own = places.filter((place) => place.node === node && place.role !== 'input').map((place) => place.channels);
-  for (const axis of [...own, ...node.outputs.flatMap((value) => (value && axes.get(value)) ?? [])]) {
-    for (const channel of axis ?? []) space.pin(channel, `${node.label} is excluded`);
+/** What `node` computes with weights stays as it is. Nodes without weights are no layers that could be chosen. */
+function exclude(node: Node, { places, space }: Surroundings): void {
+  for (const { channels, role } of places.filter((place) => place.node === node)) {
+    for (const channel of role === 'output' ? channels : []) space.pin(channel, `${node.label} is excluded`);
   }
 }
 

@@ -41,14 +41,19 @@ const BOOKKEEPING: ReadonlySet<DType> = new Set<DType>(['int32', 'int64', 'bool'
  * @throws PareError `bad-option` when no shape is known where it matters.
  */
 export function countMacs(model: Model, options: CountOptions): number {
-  const types = concreteTypes(model, options);
-  let sum = 0;
-  for (const node of model.graph.nodes()) sum += nodeMacs(node, nodeShapes(node, types)) ?? 0;
+  const sum = [...macsByNode(model, options).values()].reduce((a, b) => a + b, 0);
   if (sum > 0) return sum;
   throw new PareError(
     'bad-option',
     'No multiply-accumulates can be counted: give the shapes of the inputs (inputShapes), or prune by parameters.',
   );
+}
+
+/** Multiply-accumulates of every node that does some and whose shapes are known. */
+export function macsByNode(model: Model, options: CountOptions): Map<Node, number> {
+  const types = concreteTypes(model, options);
+  const layers = [...model.graph.nodes()].filter(hasMacs);
+  return new Map(layers.map((node) => [node, nodeMacs(node, nodeShapes(node, types)) ?? 0]));
 }
 
 /** Types with a number for every dimension that the inputs leave open. */

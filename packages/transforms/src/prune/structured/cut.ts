@@ -106,7 +106,7 @@ function replaceConstant(value: Value, uses: readonly Shorter[], cut: Cut): void
     forms.set(form, [...(forms.get(form) ?? []), use]);
   }
   const changed = [...forms.values()];
-  const isFree = changed.flat().length === value.uses.size && !value.isGraphOutput && !value.isGraphInput;
+  const isFree = changed.flat().length === value.uses.size && !value.isGraphOutput;
   const { graph } = value;
   for (const [i, form] of changed.entries()) {
     const { node, input, tensor, kept } = form[0] as Shorter;

@@ -38,6 +38,9 @@ describe('a residual network', () => {
     expect(refusals).toEqual([
       expect.stringMatching(/^The channels of Gemm ".*" stay: they are the output "y" of the model\.$/),
     ]);
+    // Filters of the stream: 27 weights, 4 parameters and statistics; and so on. 64 places in the picture, half as wide behind the pool.
+    expect(groups[1]).toMatchObject({ parametersPerUnit: 72 + 4 + 72, macsPerUnit: 64 * (72 + 72) });
+    expect(groups[2]).toMatchObject({ parametersPerUnit: 128 + 1 + 5, macsPerUnit: 128 + 5 });
     // Flatten makes 16 columns of one channel.
     expect(groups[0]?.members.at(-1)?.indices[1]).toEqual(Array.from({ length: 16 }, (_, i) => 16 + i));
   });

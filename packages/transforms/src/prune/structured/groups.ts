@@ -4,6 +4,7 @@ import { analyzeChannels, type ChannelAnalysis } from './analyze.js';
 import type { Place, Role } from './channel-op.js';
 import type { ChannelSpace } from './channel-space.js';
 import { type Consumer, consumersOf } from './consumers.js';
+import { type CountOptions, macsByNode } from './cost.js';
 import { applyCut } from './cut.js';
 
 /** Where the units of a group lie in one constant, as one node reads it. */
@@ -47,7 +48,12 @@ export interface ChannelGroup {
   readonly isExact: boolean;
   /** Elements of constants that go with one unit, while all others stay. */
   readonly parametersPerUnit: number;
+  /** Multiply-accumulates of layers with weights that go with one unit, while all others stay; 0 when no shape is known. */
+  readonly macsPerUnit: number;
 }
+
+/** Which layers may lose channels, and what their costs are counted for. */
+export interface ChannelGroupsOptions extends NodeSelection, CountOptions {}
 
 /** The channels of a model that can be removed. */
 export interface ChannelGroups {
@@ -59,20 +65,30 @@ export interface ChannelGroups {
 /** Units to remove, by group: `removal[3]` lists those of group 3. */
 export type Removal = readonly (readonly number[])[];
 
-/** A group with its units as the analysis numbers them. */
-interface NumberedGroup extends ChannelGroup {
+/** A group as the analysis numbers its units. */
+interface NumberedGroup extends Omit<ChannelGroup, 'macsPerUnit'> {
   readonly units: readonly number[];
 }
 
 /**
  * The channels of `model` that can be removed, and which only together (Fang et al., "DepGraph: Towards Any Structural Pruning",
  * 2023, for the idea): found by following every channel through the graph, from the constants that it is an index of to the
- * inputs and outputs of the model, whose channels stay. Operators without a rule keep what they touch. `selection` leaves
+ * inputs and outputs of the model, whose channels stay. Operators without a rule keep what they touch. `options` may leave
  * layers as they are.
  */
-export function channelGroups(model: Model, selection: NodeSelection = {}): ChannelGroups {
-  const analysis = analyze(model, selection);
-  return { groups: numberedGroups(analysis), refusals: refusals(analysis) };
+export function channelGroups(model: Model, options: ChannelGroupsOptions = {}): ChannelGroups {
+  const analysis = analyze(model, options);
+  const macs = macsByNode(model, options);
+  const groups = numberedGroups(analysis).map((group) => ({ ...group, macsPerUnit: macsOf(group.members, macs) }));
+  return { groups, refusals: refusals(analysis) };
+}
+
+function macsOf(members: readonly ChannelMember[], macs: ReadonlyMap<Node, number>): number {
+  return members.reduce((sum, { node, value, axis, role, indices }) => {
+    const length = value.constant?.dims[axis] ?? 1;
+    const share = role === 'output' || role === 'input' ? (indices[0]?.length ?? 0) / length : 0;
+    return sum + share * (macs.get(node) ?? 0);
+  }, 0);
 }
 
 /**
@@ -106,44 +122,17 @@ function numberedGroups(analysis: ChannelAnalysis): readonly NumberedGroup[] {
 }
 
 function findGroups(analysis: ChannelAnalysis): NumberedGroup[] {
-  const { places, zones, space } = analysis;
+  const { places, space } = analysis;
   const consumers = consumersOf(analysis);
-  const occurrences = new Map<number, Map<Place, number[]>>();
-  for (const place of places) {
-    for (const [i, channel] of place.channels.entries()) {
-      for (const unit of space.units(channel)) {
-        const where = occurrences.get(unit) ?? new Map<Place, number[]>();
-        occurrences.set(unit, where);
-        const at = where.get(place);
-        if (at) at.push(i);
-        else where.set(place, [i]);
-      }
-    }
-  }
-  // A part that must not become empty is a group of its own.
-  const within = new Map<number, string>();
-  for (const [i, zone] of zones.entries()) {
-    const units = new Set([...zone].flatMap((channel) => space.units(channel)));
-    for (const unit of units) within.set(unit, `${within.get(unit) ?? ''},${i}`);
-  }
-  const number = new Map(places.map((place, i) => [place, i]));
-  const bySignature = new Map<string, number[]>();
-  for (const [unit, where] of occurrences) {
-    const signature = `${[...where].map(([place, at]) => `${number.get(place)}:${at.length}`)}|${within.get(unit)}|${space.isInexact(unit)}`;
-    const alike = bySignature.get(signature);
-    if (alike) alike.push(unit);
-    else bySignature.set(signature, [unit]);
-  }
-  const groups: NumberedGroup[] = [];
-  for (const units of bySignature.values()) {
-    if (units.length < 2) continue;
-    const first = occurrences.get(units[0] as number) as Map<Place, number[]>;
+  const occurrences = occurrencesOf(places, space);
+  return alike(analysis, occurrences).map((units) => {
+    const first = occurrences.get(units[0] as number) as Occurrence;
     const members = [...first.keys()].map((place): ChannelMember => {
       const { value, node, input, axis, role } = place;
       const indices = units.map((unit) => occurrences.get(unit)?.get(place) ?? []);
       return { value, node, input, axis, role, indices };
     });
-    groups.push({
+    return {
       name: nameOf([...first.keys()]),
       size: units.length,
       members,
@@ -152,9 +141,46 @@ function findGroups(analysis: ChannelAnalysis): NumberedGroup[] {
       isExact: !space.isInexact(units[0] as number),
       parametersPerUnit: parametersOf(first),
       units,
-    });
+    };
+  });
+}
+
+/** Where one unit lies in constants. */
+type Occurrence = Map<Place, number[]>;
+
+function occurrencesOf(places: readonly Place[], space: ChannelSpace): Map<number, Occurrence> {
+  const occurrences = new Map<number, Occurrence>();
+  for (const place of places) {
+    for (const [i, channel] of place.channels.entries()) {
+      for (const unit of space.units(channel)) {
+        const where: Occurrence = occurrences.get(unit) ?? new Map();
+        occurrences.set(unit, where);
+        const at = where.get(place);
+        if (at) at.push(i);
+        else where.set(place, [i]);
+      }
+    }
   }
-  return groups;
+  return occurrences;
+}
+
+/** Units that are the same number of times in the same places, two at least. A part that must not become empty stands alone. */
+function alike({ places, zones, space }: ChannelAnalysis, occurrences: ReadonlyMap<number, Occurrence>): number[][] {
+  const within = new Map<number, string>();
+  for (const [i, zone] of zones.entries()) {
+    const units = new Set([...zone].flatMap((channel) => space.units(channel)));
+    for (const unit of units) within.set(unit, `${within.get(unit) ?? ''},${i}`);
+  }
+  const number = new Map(places.map((place, i) => [place, i]));
+  const groups = new Map<string, number[]>();
+  for (const [unit, where] of occurrences) {
+    const times = [...where].map(([place, at]) => `${number.get(place)}:${at.length}`);
+    const signature = `${times}|${within.get(unit)}|${space.isInexact(unit)}`;
+    const group = groups.get(signature);
+    if (group) group.push(unit);
+    else groups.set(signature, [unit]);
+  }
+  return [...groups.values()].filter((units) => units.length > 1);
 }
 
 /** What consumers read of `units`, each activation once. */
@@ -186,7 +212,7 @@ function nameOf(places: readonly Place[]): string {
 }
 
 /** Isomorphic groups go through the same operators at the same inputs (Fang et al., "Isomorphic Pruning", 2024). */
-function kindOf(places: ReadonlyMap<Place, readonly number[]>): string {
+function kindOf(places: Occurrence): string {
   const counts = new Map<string, number>();
   for (const { node, input, axis, role } of places.keys()) {
     const key = `${node.opType}.${input}[${axis}]${role === 'output' ? '>' : ''}`;
@@ -198,7 +224,7 @@ function kindOf(places: ReadonlyMap<Place, readonly number[]>): string {
     .join(' ');
 }
 
-function parametersOf(places: ReadonlyMap<Place, readonly number[]>): number {
+function parametersOf(places: Occurrence): number {
   const counted = new Map<string, number>();
   for (const [{ value, axis, tensor }, at] of places) {
     counted.set(`${value.name}:${axis}`, (tensor.size / (tensor.dims[axis] as number)) * at.length);

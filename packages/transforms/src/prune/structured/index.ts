@@ -4,6 +4,7 @@ export type { ChannelGoal, GoalOptions } from './goal.js';
 export {
   type ChannelGroup,
   type ChannelGroups,
+  type ChannelGroupsOptions,
   type ChannelInput,
   type ChannelMember,
   channelGroups,

@@ -111,6 +111,12 @@ it('leaves what is excluded, and says so', async () => {
   expect(notes).toContain('The channels of Conv "Conv_out_1" stay: Conv "Conv_out_1" is excluded.');
 });
 
+it('takes only what is included', async () => {
+  const { widths } = await pruned({ goal: { channels: 0.3 }, include: ['Conv_out_2'] });
+  expect(widths.toSpliced(2, 1)).toEqual([16, 24, 16]);
+  expect(widths[2]).toBeLessThan(32);
+});
+
 it('repairs with samples, better than without', async () => {
   const samples = [1, 2, 3, 4].map((seed) => ({ x: normal([8, 3, 8, 8], seed) }));
   const test = { x: normal([32, 3, 8, 8], 99) };

@@ -141,7 +141,7 @@ const pad: ChannelRule = (op) => {
   return [axes];
 };
 
-/** Rows along an axis repeated as a channels, `repeats` times. */
+/** Each axis repeated as a whole, `repeats` times. */
 const tile: ChannelRule = (op) => {
   const axes = op.axes(0);
   const repeats = op.integers(1);

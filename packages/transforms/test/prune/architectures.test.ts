@@ -1,7 +1,13 @@
 import { GraphBuilder, type Model, PareError, seededRandom, Tensor, type Value } from '@pare/core';
 import { nodeEngine } from '@pare/core/node';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type ChannelGroup, channelGroups, type Removal, removeChannels } from '../../src/prune/structured/index.js';
+import {
+  type ChannelGroup,
+  channelGroups,
+  pruneChannels,
+  type Removal,
+  removeChannels,
+} from '../../src/prune/structured/index.js';
 import { normal, runModel } from '../run-model.js';
 import { lossOfZeros, randomRemoval, zeroUnits } from './masked.js';
 
@@ -183,6 +189,15 @@ describe('transformers', () => {
     );
   });
 
+  it('keep round numbers of columns and hidden units, and any number of heads', async () => {
+    const model = transformer(layerNorm);
+    await model.transform(pruneChannels({ goal: { channels: 0.32 }, ranking: 'uniform', roundTo: 8, keepAtLeast: 1 }));
+    const { groups } = channelGroups(model);
+    // Width 12 is 8 or all of it; a head of 4 columns goes in pairs; 4 columns cannot be divided.
+    expect(groups.map(({ size }) => size)).toEqual([8, 2, 4, 4, 8]);
+    expect((await runModel(engine, model, words)).y?.dims).toEqual([2, 5]);
+  });
+
   it('lose width without loss under RMSNormalization', async () => {
     const model = transformer((b, x) => b.op('RMSNormalization', [x, b.random([12], { scale: 1 })], { axis: -1 }));
     const { groups } = channelGroups(model);
@@ -280,7 +295,6 @@ describe('what stays, and why', () => {
   it('a model without any layer to prune is refused with that', async () => {
     const g = b();
     const model = g.output('y', g.op('Relu', [g.input('x', 'float32', ['n', 4])])).model();
-    const { pruneChannels } = await import('../../src/prune/structured/index.js');
     await expect(model.transform(pruneChannels({ goal: { channels: 0.5 } }))).rejects.toThrow(PareError);
   });
 });

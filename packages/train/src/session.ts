@@ -8,7 +8,7 @@ import {
   type SessionOptions,
   Tensor,
 } from '@pare/core';
-import { gradientName } from './autodiff/index.js';
+import { type ConvChoices, gradientName } from './autodiff/index.js';
 import { crc32 } from './crc32.js';
 import type { LabelSpec } from './data/index.js';
 import { firstNonFinite } from './diagnose.js';
@@ -33,6 +33,8 @@ export interface TrainingSessionOptions {
   readonly treat?: ((name: string, dims: readonly number[]) => Partial<ParameterSpec> | undefined) | undefined;
   /** BatchNormalization with the statistics of the batch (`batch`, default) or the running ones (`frozen`). */
   readonly batchNorm?: 'batch' | 'frozen' | undefined;
+  /** Forms of the gradients of convolutions, as `autotune` measured them for the shapes of one shard. Default: a static rule. */
+  readonly convolutions?: ConvChoices | undefined;
   /**
    * Equal parts of the batch that run at the same time, each on a thread of its own; their gradients are averaged.
    * BatchNormalization sees one part. The batch size must be a multiple. Default 1.
@@ -100,6 +102,7 @@ export class TrainingSession {
       inputShapes: partShapes(options.inputShapes, shards),
       parameters: names,
       batchNorm: options.batchNorm,
+      convolutions: options.convolutions,
       scale: 1 / shards,
     });
     const parameters = await openParameters(graph, options.treat);

@@ -11,6 +11,7 @@ import {
   type Value,
 } from '@pare/core';
 import { upgradeOpset } from '@pare/transforms';
+import type { ConvChoices } from './autodiff/conv/choose.js';
 import { quickenConvolutions } from './autodiff/conv/quicken.js';
 import { Emitter } from './autodiff/emitter.js';
 import { addGradients, foldShapes, GRADIENT_OPSET } from './autodiff/gradient.js';
@@ -26,6 +27,8 @@ export interface TrainingGraphOptions {
   readonly parameters: readonly string[];
   /** Train BatchNormalization with the statistics of the batch (`batch`, default), or keep the running ones (`frozen`). */
   readonly batchNorm?: 'batch' | 'frozen' | undefined;
+  /** Forms of the gradients of convolutions, as `autotune` measured them. Default: a static rule by shape. */
+  readonly convolutions?: ConvChoices | undefined;
   /** The gradients are those of the loss times this: the share of a part in the batch. Default 1. */
   readonly scale?: number | undefined;
 }
@@ -89,7 +92,7 @@ const LOSS = 'loss';
  * @throws PareError `bad-option`, `bad-data` or `unsupported` with what stands in the way.
  */
 export async function trainingGraph(model: Model, options: TrainingGraphOptions): Promise<TrainingGraph> {
-  const { copy, emit } = await fixed(model, options.inputShapes);
+  const { copy, emit } = await fixed(model, options.inputShapes, options.convolutions);
   const { graph } = copy;
   const batchStatistics = options.batchNorm === 'frozen' ? [] : trainBatchNorms(emit);
   const dropouts = feedDropouts(emit);
@@ -144,6 +147,7 @@ export async function lossGraph(
 async function fixed(
   model: Model,
   inputShapes: TrainingGraphOptions['inputShapes'],
+  convolutions?: ConvChoices,
 ): Promise<{ copy: Model; emit: Emitter }> {
   const copy = model.clone();
   constantsToInitializers(copy.graph);
@@ -151,7 +155,7 @@ async function fixed(
   const inference = inferTypes(copy, { inputShapes });
   foldShapes(copy.graph, inference);
   for (const input of copy.graph.inputs) input.type = inference.typeOf(input);
-  return { copy, emit: new Emitter(copy.graph, inference) };
+  return { copy, emit: new Emitter(copy.graph, inference, convolutions) };
 }
 
 /** Appends the loss; the outputs of the graph become the one that it is of, and the loss. */

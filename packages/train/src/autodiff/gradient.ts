@@ -10,6 +10,7 @@ import {
   type Value,
 } from '@pare/core';
 import { upgradeOpset } from '@pare/transforms';
+import type { ConvChoices } from './conv/choose.js';
 import { Emitter } from './emitter.js';
 import { sweep } from './sweep.js';
 
@@ -19,6 +20,8 @@ export interface GradientOptions extends InferOptions {
   readonly loss: string;
   /** Names of the initializers and inputs to differentiate by: float32 or float64. Initializers become inputs. */
   readonly wrt: readonly string[];
+  /** Forms of the gradients of convolutions, where they were measured by `autotune`. Default: a static rule by shape. */
+  readonly convolutions?: ConvChoices | undefined;
 }
 
 /** Rules are written for this version of the operators or newer. */
@@ -42,7 +45,7 @@ export async function gradient(model: Model, options: GradientOptions): Promise<
   const { graph } = copy;
   const inference = inferTypes(copy, options);
   const wanted = options.wrt.map((name) => parameter(graph, inference, name));
-  const emit = new Emitter(graph, inference);
+  const emit = new Emitter(graph, inference, options.convolutions);
   foldShapes(graph, inference);
   for (const input of graph.inputs) input.type = inference.typeOf(input);
   addGradients(emit, lossValue(graph, emit, options.loss), wanted);

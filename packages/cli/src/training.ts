@@ -21,7 +21,7 @@ import type { CommandContext } from './command.js';
 import { columns } from './format.js';
 import type { Job, JobFlags } from './job.js';
 import { checkOutput } from './models.js';
-import { collect, oneOf, parseCount } from './parse.js';
+import { collect, oneOf, parseCount, parseMs } from './parse.js';
 import type { Progress } from './progress.js';
 import type { Terminal } from './terminal.js';
 
@@ -41,6 +41,7 @@ export interface TrainingFlags extends JobFlags {
   readonly freezeBatchnorm?: boolean;
   readonly patience?: string;
   readonly checkpoint?: string;
+  readonly checkpointEvery?: string;
   readonly resume?: boolean;
   readonly report?: string;
 }
@@ -65,6 +66,7 @@ const TRAINING = [
   'freezeBatchnorm',
   'patience',
   'checkpoint',
+  'checkpointEvery',
   'resume',
   'report',
 ] as const satisfies readonly (keyof TrainingFlags)[];
@@ -102,6 +104,7 @@ export function trainingOptions(command: Command): Command {
     .option('--threads <n>', 'parts of a batch that are computed at the same time (default: cores, at most 4)')
     .option('--seed <n>', 'of the order of samples, variation and dropout (default: 1)')
     .option('--checkpoint <folder>', 'where the state of the run is saved (default: <output>.checkpoints)')
+    .option('--checkpoint-every <time>', 'time between two (default: 30s)')
     .option('--resume', 'go on from the newest checkpoint, to the same bits as without the interruption')
     .option('--report <file>', 'write how it learned as one HTML file');
 }
@@ -124,6 +127,8 @@ export async function trainingSettings(
   const name = oneOf(flags.optimizer, OPTIMIZERS, '--optimizer') ?? 'adamw';
   const weightDecay = number(flags.weightDecay, '--weight-decay') ?? DECAY[name];
   const learningRate = number(flags.lr, '--lr') ?? RATE[name];
+  const every =
+    flags.checkpointEvery === undefined ? undefined : parseMs(flags.checkpointEvery, '--checkpoint-every') / 1000;
   const folder = checkpointPath(flags);
   if (flags.report !== undefined) await checkOutput(flags.report);
   checkCheckpointFolder(folder);
@@ -151,7 +156,7 @@ export async function trainingSettings(
     batchNorm: flags.freezeBatchnorm ? 'frozen' : 'batch',
     patience: flags.patience === undefined ? undefined : parseCount(flags.patience, '--patience'),
     batches: (data, options) => workerBatches(data, options),
-    checkpoints: { store, resume: flags.resume ?? false },
+    checkpoints: { store, every, resume: flags.resume ?? false },
     onProgress: showTraining(progress),
   };
 }

@@ -20,7 +20,10 @@ afterAll(async () => {
 });
 
 const schema = JSON.parse(readFileSync(new URL('../schemas/prune.schema.json', import.meta.url), 'utf8'));
-const validate = new Ajv2020({ allErrors: true, allowUnionTypes: true }).compile(schema);
+const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true });
+const evidence = new URL('../../verify/evidence.schema.json', import.meta.url);
+ajv.addSchema(JSON.parse(readFileSync(evidence, 'utf8')));
+const validate = ajv.compile(schema);
 
 /** Runs `pare prune model.onnx -o out.onnx --json` with `flags`; the report fits the schema, and the files are as it says. */
 async function prune(...flags: readonly string[]): Promise<{ readonly report: PruneReport; readonly model: Model }> {
@@ -91,7 +94,7 @@ describe('pare prune', () => {
     [['--channels', '0.5'], 0.5],
     [['--macs', '0.4', '--data', 'val.npz', '--score', 'activation'], 0.7],
     [['--parameters', '0.4', '--data', 'val.npz', '--score', 'taylor'], 0.75],
-    [['--latency', '0.2', '--data', 'val.npz', '--samples', '4'], 0.95],
+    [['--latency', '0.2', '--data', 'val.npz', '--samples', '4'], 1],
   ] as const)('removes channels: %j', async (flags, most) => {
     const { report, model } = await prune(...flags);
     expect(report.pruned).toBe('channels');
@@ -147,6 +150,12 @@ describe('pare prune', () => {
     [['--share', '4', '--score', 'magnitude'], /say how many \(--sparsity\)/],
     [['--sparsity', '0.5', '--exclude', 'Conv', '--exclude', 'Gemm'], /nothing in the model that prune could change/],
     [['--channels', '0.999'], /At most .* of the channels can go/],
+    [['--sparsity', '0.5', '--schedule', 'gradual'], /--schedule means nothing without --finetune/],
+    [['--sparsity', '0.5', '--lr', '0.1'], /--lr means nothing without --finetune/],
+    [['--sparsity', '0.5', '--finetune', '1'], /Training needs samples/],
+    [['--share', '4', '--finetune', '1', '--data', 'val.npz'], /say what goes/],
+    [['--channels', '0.5', '--finetune', '1', '--schedule', 'gradual'], /channels go at once/],
+    [['--nm', '2:4', '--finetune', '1', '--schedule', 'gradual'], /--nm goes at once/],
     [['--sparsity', '0.5', '--include', '/(/'], /is no regular expression/],
   ] as const)('refuses %j', async (flags, sentence) => {
     const before = tree(folder);
@@ -155,6 +164,33 @@ describe('pare prune', () => {
     expect(err).not.toMatch(/bug in Pare/);
     expect([code, out]).toEqual([2, '']);
     expect(tree(folder)).toEqual(before);
+  });
+
+  it.each([
+    [['--sparsity', '0.75'], 'weights'],
+    [['--sparsity', '0.75', '--schedule', 'iterative', '--rounds', '2'], 'weights'],
+    [['--nm', '2:4', '--score', 'wanda'], 'weights'],
+    [['--channels', '0.25', '--score', 'taylor'], 'channels'],
+  ] as const)('trains what is left after %j', async (flags, pruned) => {
+    const { report, model } = await prune(
+      ...flags,
+      '--data',
+      'val.npz',
+      '--val',
+      '40',
+      '--finetune',
+      '3',
+      '--batch',
+      '16',
+    );
+    expect(report).toMatchObject({ pruned, training: { what: 'prune' } });
+    expect(report.training?.epochs.length).toBe(3);
+    const all = await weights(model);
+    const size = all.reduce((sum, { values }) => sum + values.length, 0);
+    const gone = all.reduce((sum, { values }) => sum + zeros(values), 0);
+    if (flags[0] === '--sparsity') expect(gone).toBe(Math.round(0.75 * size));
+    if (flags[0] === '--channels') expect(report.after.bytes).toBeLessThan(report.before.bytes);
+    expect(tree(folder).some((name) => name.includes('checkpoints'))).toBe(false);
   });
 
   it('refuses a quantized model', async () => {

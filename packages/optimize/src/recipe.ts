@@ -76,7 +76,7 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
   },
   'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
   'prune-weights': (options, { calibration, gradients }) =>
-    pruneWeights({ ...(options as SparsityOptions), samples: calibration?.(), gradients }),
+    pruneWeights({ ...(options as SparsityOptions), samples: calibration && repeatable(calibration), gradients }),
   'prune-channels': (options, { calibration, gradients }) => {
     const samples = calibration && repeatable(calibration);
     return pruneChannels({ ...(options as unknown as PruneChannelsOptions), samples, gradients });
@@ -89,7 +89,7 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
 };
 
 /** Iterable as often as needed: choosing the best calibration method takes a second pass. */
-const repeatable = (open: () => AsyncIterable<Feeds>): AsyncIterable<Feeds> => ({
+export const repeatable = (open: () => AsyncIterable<Feeds>): AsyncIterable<Feeds> => ({
   [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator](),
 });
 

@@ -95,7 +95,8 @@ export class Run {
     const { data: dataset, validation, shards = 1, seed = 1, signal } = options;
     const ports = inputPorts(model);
     const shapes = await sampleShapes(dataset, ports);
-    const batchSize = fitBatch(options.batchSize ?? 64, dataset.size, shards);
+    const apart = typeof validation === 'number' ? validation : 0;
+    const batchSize = fitBatch(options.batchSize ?? 64, dataset.size && Math.max(dataset.size - apart, 1), shards);
     const inputShapes = Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, [batchSize, ...dims]]));
     const session = await TrainingSession.open(model, { ...options, inputShapes });
     let stream: BatchStream | undefined;
@@ -244,7 +245,8 @@ export class Run {
     this.#at.judged = epoch;
     if (epoch === 0) this.#at.start = value;
     else epochs[epoch - 1] = { ...(epochs[epoch - 1] as EpochRecord), score: value };
-    if (epoch < (this.options.judgeFrom ?? 0)) return;
+    const { mayKeep, epochs: all } = this.options;
+    if (mayKeep && !mayKeep(epoch * this.stream.steps, all * this.stream.steps)) return;
     const better = !best || (judge.higherIsBetter ? value > best.score : value < best.score);
     if (!better) return;
     this.#best = weights;

@@ -35,10 +35,10 @@ export interface TrainOptions extends Omit<TrainingSessionOptions, 'inputShapes'
   /** Stop after so many epochs without a better score. Default never. */
   readonly patience?: number | undefined;
   /**
-   * The first epoch, from 1, whose weights may be kept: those before are not yet what the run is for. Default 0: when no epoch
-   * scores better than the model as it came, that is kept.
+   * Whether the weights after so many of the steps may be kept, 0 being the model as it came. Default: all, so that a model is kept
+   * as it came when no epoch scores better.
    */
-  readonly judgeFrom?: number | undefined;
+  readonly mayKeep?: ((step: number, steps: number) => boolean) | undefined;
   /** Elements that stay zero: 0 where a weight is pruned, by parameter. */
   readonly masks?: ReadonlyMap<string, Uint8Array> | undefined;
   /** What the loss asked for beside labels (a teacher's answers), of the samples of a batch. */

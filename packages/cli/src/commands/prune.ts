@@ -5,6 +5,7 @@ import {
   calibrationFeeds,
   firstFeeds,
   type RecipeStep,
+  repeatable,
   reviveOptions,
   simplifyProven,
 } from '@pare/optimize';
@@ -167,7 +168,9 @@ export const prune: Register = (program, run) => {
       let training: TrainResult | undefined;
       if (tuning && pruning?.kind === 'weights') {
         // Weights go while the rest learns to do without.
-        training = await running(model, () => tuning.sparse(model, pruning, calibration?.(), gradients));
+        training = await running(model, () =>
+          tuning.sparse(model, pruning, calibration && repeatable(calibration), gradients),
+        );
         applied.push({ ...pruning.step, notes: [] });
       } else {
         applied.push(...(await apply([pruning?.step, ...(pruning?.kind === 'weights' ? mending(model, data) : [])])));

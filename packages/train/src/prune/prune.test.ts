@@ -69,7 +69,7 @@ describe('trainSparse', () => {
         sparsity: { sparsity: 0.9 },
         course: (share) => oneShotSchedule(share, 1),
       }),
-    ).rejects.toThrow('Let it end earlier.');
+    ).rejects.toThrow('Let it end earlier');
   });
 
   it('resumes to the same bits, masks included', async () => {

@@ -5,7 +5,7 @@ import { train } from '../train.js';
 import type { TrainOptions, TrainResult } from '../train-options.js';
 
 /** Options of `trainSparse`. */
-export interface TrainSparseOptions extends Omit<TrainOptions, 'masks' | 'beforeStep' | 'judgeFrom'> {
+export interface TrainSparseOptions extends Omit<TrainOptions, 'masks' | 'beforeStep' | 'mayKeep'> {
   /** Which weights go: share, score (`magnitude`) and distribution over the layers, or an N:M pattern (at once). */
   readonly sparsity: Omit<SparsityOptions, 'gradients'>;
   /**
@@ -29,19 +29,20 @@ const gradual = (share: number): SparsitySchedule => cubicSchedule(share, { end:
  * @throws PareError `bad-option` when the share is not complete before the last epoch ends; and what `train` and `sparsityMasks` throw.
  */
 export async function trainSparse(model: Model, options: TrainSparseOptions): Promise<TrainResult> {
-  const { sparsity, course = gradual, every = EVERY, engine, epochs, signal } = options;
+  const { sparsity, course = gradual, every = EVERY, engine, signal } = options;
   if (sparsity.pattern !== undefined || sparsity.sparsity === undefined) {
     const masks = await sparsityMasks(model, sparsity, { engine, signal });
     return train(model, { ...options, masks });
   }
   const share = sparsity.sparsity;
   const schedule = course(share);
-  const judgeFrom = completeFrom(schedule, share, epochs);
   const copy = model.clone();
+  const lookEvery = (steps: number): number => Math.max(1, Math.min(every, Math.floor(steps * LOOK)));
   // What happens at a step follows from its number and the weights alone: a run that is resumed does the same.
   const beforeStep = async (session: TrainingSession, step: number, steps: number): Promise<void> => {
-    const look = Math.max(1, Math.min(every, Math.floor(steps * LOOK)));
+    const look = lookEvery(steps);
     if (step % look !== 0) return;
+    if (step === 0) refuseIncomplete(schedule, share, (steps - look) / steps);
     const now = schedule(step / steps);
     if (step === 0 ? now === 0 : now <= schedule((step - look) / steps)) return;
     session.writeTo(copy);
@@ -51,14 +52,17 @@ export async function trainSparse(model: Model, options: TrainSparseOptions): Pr
       if (mask) session.parameters.setMask(name, mask);
     }
   };
-  return train(model, { ...options, beforeStep, judgeFrom });
+  // The last look at the weights was less than a look before.
+  const mayKeep = (step: number, steps: number): boolean =>
+    step > 0 && schedule(Math.max(0, step - lookEvery(steps)) / steps) >= share;
+  return train(model, { ...options, beforeStep, mayKeep });
 }
 
-/** The first epoch, from 1, that ends with the whole share pruned. */
-function completeFrom(schedule: SparsitySchedule, share: number, epochs: number): number {
-  for (let epoch = 1; epoch <= epochs; epoch++) if (schedule(epoch / epochs - LOOK) >= share) return epoch;
+function refuseIncomplete(schedule: SparsitySchedule, share: number, last: number): void {
+  if (schedule(last) >= share) return;
   throw new PareError(
     'bad-option',
-    `The course of pruning reaches ${schedule(1)} of ${share} in ${epochs} epochs: no weights would be left to keep. Let it end earlier.`,
+    `The course of pruning reaches ${schedule(last)} of ${share} before the last steps: no weights would be left to keep. Let it ` +
+      'end earlier, or train longer.',
   );
 }

@@ -8,7 +8,7 @@ import { type QuantizationPlan, trainingOf } from './plan.js';
 
 /** Options of `quantizeAware`: those of `train`, of `fakeQuantize`, and how many samples the first ranges are of. */
 export interface QuantizeAwareOptions
-  extends Omit<TrainOptions, 'parameters' | 'treat' | 'judgeFrom'>,
+  extends Omit<TrainOptions, 'parameters' | 'treat'>,
     Omit<FakeQuantizeOptions, 'samples' | 'engine' | 'signal'> {
   /** Samples of `data` that the ranges of activations start from. Default 256. */
   readonly calibrationSamples?: number | undefined;

@@ -41,9 +41,15 @@ describe('functions of one element', () => {
     expect(x).toEqual([-1, 0, 1]);
   });
 
-  it.each(['Round', 'Floor', 'Ceil'])('%s passes the gradient straight through', async (type) => {
-    const { x } = await gradientsAt(engine, { x: [-1.5, 0.2, 3] }, (b, { x }) => b.op(type, [x!]));
+  it('Round passes the gradient straight through, and what is left of a Floor or Ceil keeps its own', async () => {
+    const { x } = await gradientsAt(engine, { x: [-1.5, 0.2, 3] }, (b, { x }) => b.op('Round', [x!]));
     expect(x).toEqual([1, 1, 1]);
+    for (const type of ['Floor', 'Ceil']) {
+      const rest = await gradientsAt(engine, { x: [-1.4, 0.2, 3.3] }, (b, { x }) =>
+        b.op('Sub', [x!, b.op(type, [x!])]),
+      );
+      expect(rest.x).toEqual([1, 1, 1]);
+    }
   });
 });
 

@@ -46,11 +46,9 @@ export const ELEMENTWISE: Readonly<Record<string, Rule>> = {
   Acosh: derivative((e, op) => e.div(1, e.op('Sqrt', [e.mul(e.sub(op.x(), 1), e.add(op.x(), 1))]))),
   Atanh: derivative((e, op) => e.div(1, oneMinusSquare(e, op.x()))),
 
-  // Steps have the derivative 0 almost everywhere, which would stop all learning below: they pass the gradient as if they
-  // were the identity that they approximate. Straight-through estimator: Bengio, Leonard, Courville 2013, arXiv 1308.3432.
+  // A step has the derivative 0 almost everywhere, which would stop all learning below quantizers: it passes the gradient as if
+  // it were the identity that it approximates. (Floor and Ceil have no gradient: x - floor(x) must keep its own.) Straight-through estimator: Bengio, Leonard, Courville 2013, arXiv 1308.3432.
   Round: straight,
-  Floor: straight,
-  Ceil: straight,
 
   // y = x^p: dx = g p x^(p-1), dp = g y ln x
   Pow: (op) => {

@@ -1,6 +1,5 @@
 import { type HostTensor, type Model, PareError, throwIfAborted } from '@pare/core';
-import type { Checkpoint, SavedWeights } from './checkpoint.js';
-import { crc32 } from './crc32.js';
+import type { SavedWeights } from './checkpoint.js';
 import {
   type BatchStream,
   type LabelSpec,
@@ -10,8 +9,10 @@ import {
   type TrainingDataOptions,
   trainingBatches,
 } from './data/index.js';
-import { accuracy, evaluate, evaluateLoss, inputPorts, type Score } from './evaluate.js';
+import { inputPorts } from './evaluate.js';
+import { isClassified, type Judge, judgeOf } from './judge.js';
 import { AVERAGE, adamW, type Optimizer, updateAverage, updateParameters } from './optimizer/index.js';
+import { refuseOtherRun, runKey } from './run-key.js';
 import { sampleShapes } from './sample-shapes.js';
 import { oneCycleSchedule, type Schedule } from './schedule/index.js';
 import { labelSpec, TrainingSession } from './session.js';
@@ -45,11 +46,6 @@ interface Progress {
   start: number | null;
   /** Epoch 0 is the model as it came. */
   best: { readonly epoch: number; readonly score: number } | null;
-}
-
-/** What chooses the best weights. */
-interface Judge extends Pick<Score, 'name' | 'higherIsBetter'> {
-  of(model: Model): Promise<number>;
 }
 
 /** One run of training, from the first step or from a checkpoint. */
@@ -261,6 +257,17 @@ export class Run {
     return { values, statistics: new Map([...statistics.tensors()].map(([name, data]) => [name, data.slice()])) };
   }
 
+  get #key(): string {
+    return runKey(this.options, {
+      fingerprint: this.session.fingerprint,
+      samples: this.data.size,
+      data: this.data.name,
+      batchSize: this.batchSize,
+      optimizer: this.#optimizer.name,
+      schedule: this.#schedule,
+    });
+  }
+
   get #updates(): number {
     return Math.floor((this.#at.epoch * this.stream.steps + this.#at.step) / (this.options.accumulate ?? 1));
   }
@@ -272,7 +279,7 @@ export class Run {
     if (!checkpoints || steps % accumulate !== 0) return;
     const { parameters, statistics } = this.session;
     await checkpoints.store.save({
-      run: this.#key(),
+      run: this.#key,
       step: steps,
       parameters: parameters.state(),
       statistics: statistics.tensors(),
@@ -288,59 +295,12 @@ export class Run {
       this.#notes.push('There is no checkpoint to resume from: the run started anew.');
       return;
     }
-    this.#refuseOther(checkpoint);
+    refuseOtherRun(checkpoint.run, this.#key);
     this.session.parameters.load(checkpoint.parameters);
     for (const [name, data] of this.session.statistics.tensors()) data.set(checkpoint.statistics.get(name) ?? data);
     this.#best = checkpoint.best;
     this.#at = checkpoint.progress as Progress;
     this.#notes.push(`Resumed at step ${checkpoint.step}.`);
-  }
-
-  #refuseOther({ run }: Checkpoint): void {
-    const [theirs, ours] = [JSON.parse(run), JSON.parse(this.#key())] as Record<string, unknown>[];
-    const differs = Object.keys(ours ?? {}).find(
-      (key) => JSON.stringify(theirs?.[key]) !== JSON.stringify(ours?.[key]),
-    );
-    if (differs === undefined) return;
-    throw new PareError(
-      'bad-option',
-      `The checkpoint is of another run: its ${differs} is ${JSON.stringify(theirs?.[differs])}, and now ` +
-        `${JSON.stringify(ours?.[differs])}. Resume with the same options, or start anew without --resume.`,
-    );
-  }
-
-  /** What must be equal for the bits to be equal. */
-  #key(): string {
-    const {
-      epochs,
-      seed = 1,
-      shards = 1,
-      threads = 1,
-      loss,
-      accumulate,
-      clipNorm,
-      average,
-      augment,
-      batchNorm,
-    } = this.options;
-    return JSON.stringify({
-      model: this.session.fingerprint,
-      samples: this.data.size,
-      data: this.data.name,
-      loss: loss.name,
-      optimizer: this.#optimizer.name,
-      rates: crc32(new Uint8Array(Float64Array.from({ length: 64 }, (_, i) => this.#schedule(i * 17)).buffer)),
-      epochs,
-      batchSize: this.batchSize,
-      seed,
-      shards,
-      threads,
-      accumulate,
-      clipNorm,
-      average,
-      augment,
-      batchNorm,
-    });
   }
 }
 
@@ -367,26 +327,6 @@ async function heldOut(
 ): Promise<[TrainingData | undefined, TrainingData]> {
   if (typeof validation === 'number') return data.split(validation, seed);
   return [validation && (await TrainingData.read(validation, reading)), data];
-}
-
-/** Whether the output has a number for each class that labels may be (for a triplet loss it has not). */
-function isClassified(label: LabelSpec | undefined): boolean {
-  return label?.kind === 'class' && label.classes !== undefined;
-}
-
-/** The given score; else accuracy where labels are one class a sample; else the loss, where labels are all that it needs. */
-function judgeOf(
-  data: TrainingData,
-  session: TrainingSession,
-  { score, loss, engine, shards = 1, threads = 1, signal }: TrainOptions,
-  label: LabelSpec | undefined,
-): Judge | undefined {
-  const settings = { threads: shards * threads, signal };
-  const classes = isClassified(label) && label?.dims.length === 0;
-  const chosen = score ?? (classes ? accuracy(session.output) : undefined);
-  if (chosen) return { ...chosen, of: (model) => evaluate(engine, model, data, chosen, settings) };
-  if (!label || session.targets.length !== 1) return undefined;
-  return { name: loss.name, higherIsBetter: false, of: (model) => evaluateLoss(engine, model, data, loss, settings) };
 }
 
 function sliceRows({ dtype, dims, data }: HostTensor, from: number, rows: number): HostTensor {

@@ -1,4 +1,4 @@
-import { type Model, PareError, serializeModel } from '@pare/core';
+import { inferTypes, type Model, PareError, serializeModel, staticShape } from '@pare/core';
 import { inputPorts } from '../evaluate.js';
 import { combine, crossEntropy, type Loss } from '../loss/index.js';
 import { sampleShapes } from '../sample-shapes.js';
@@ -53,6 +53,7 @@ export async function distill(student: Model, options: DistillOptions): Promise<
     signal: options.signal,
   });
   try {
+    if (terms.some(({ kind }) => kind === 'response')) refuseOtherAnswers(student, teacher, inputShapes);
     const parts = terms.map((term): readonly [number, Loss] => [
       term.weight ?? 1,
       termLoss(term, (value) => teacher.dims(value), { student: own, teacher: teacher.logits }, seed),
@@ -62,6 +63,23 @@ export async function distill(student: Model, options: DistillOptions): Promise<
   } finally {
     await teacher.close();
   }
+}
+
+/** Answers are compared number by number. */
+function refuseOtherAnswers(
+  student: Model,
+  teacher: Teacher,
+  inputShapes: Readonly<Record<string, readonly number[]>>,
+): void {
+  const type = inferTypes(student, { inputShapes }).typeOf(logitsOf(student));
+  const own = type?.kind === 'tensor' ? staticShape(type.shape)?.slice(1) : undefined;
+  const theirs = teacher.dims(teacher.logits);
+  if (!own || own.join() === theirs.join()) return;
+  throw new PareError(
+    'bad-option',
+    `The teacher answers with [${theirs.join(', ')}] numbers a sample, the student with [${own.join(', ')}]: there is no response to ` +
+      'follow. Give a teacher of the same classes, or leave response out for feature, attention or relation.',
+  );
 }
 
 /** SHA-256 of the model as a file, hex. */

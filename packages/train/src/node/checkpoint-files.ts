@@ -98,7 +98,10 @@ export function removeCheckpoints(folder: string): void {
  * back where making a folder fails with ENOENT though its parent is there, as below /proc.)
  */
 function makeFolder(folder: string): string | undefined {
-  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const there = statSync(folder, { throwIfNoEntry: false });
+  if (there?.isDirectory()) return undefined;
+  if (there)
+    throw new PareError('io', `"${folder}" cannot be written: it is a file, not a folder. Nothing was changed.`);
   const parent = dirname(folder);
   const outer = parent === folder ? undefined : makeFolder(parent);
   mkdirSync(folder);

@@ -61,6 +61,11 @@ const SECTIONS = {
     '`benchmarks/accuracy.mjs` on trained networks, against the best of four methods of Python `onnxruntime.quantization` 1.30: SQNR of the outputs, agreement with the float model, top-1. 64 samples calibrate, others judge. The same files run on this processor (VNNI) and on an emulated AVX2 one, whose integer kernels saturate. (The person detector was trained on other pictures: its top-1 says nothing here.)',
     accuracyTable(results),
   ],
+  'train-step': ({ results, peer }) => [
+    'A step of training',
+    `\`benchmarks/train-step.mjs\` against ${peer}, eager, on the CPU: forward, backward and SGD with momentum on the same networks, weights and batches, steps in turn, the same losses. Ratios are of Pare's time to PyTorch's, below 1 Pare is quicker: of medians, and of the least CPU time, which other work on the machine disturbs less. Two threads are two shards of half a batch for Pare. Memory is the peak of the whole process.`,
+    stepTable(results),
+  ],
   'weight-only': ({ results, weights }) => [
     'Weight-only quantization',
     `\`benchmarks/weight-only.mjs\` against Python \`onnxruntime.quantization\` 1.30: load, quantize and save ${num(weights / 1e6)} million weights. Pare searches for the scale of least squared error; the peer rounds to nearest.`,
@@ -160,6 +165,24 @@ const SECTIONS = {
     ),
   ],
 };
+
+function stepTable(results) {
+  const against = (r) => (r ? `${times(r.wall)} (CPU ${times(r.minCpu)})` : '–');
+  return table(
+    ['network', 'batch', 'threads', 'Pare', 'PyTorch', 'ratio', 'to channels_last', 'memory of Pare', 'of PyTorch'],
+    results.map((r) => [
+      r.model,
+      r.batch,
+      r.threads,
+      `${num(r.pare.wallMs)} ms`,
+      r.nchw ? `${num(r.nchw.wallMs)} ms` : '–',
+      against(r['against nchw']),
+      against(r['against channelsLast']),
+      `${num(r.pare.peakMb)} MB`,
+      r.nchw ? `${num(r.nchw.peakMb)} MB` : '–',
+    ]),
+  );
+}
 
 function staticTable(results) {
   return table(

@@ -35,12 +35,15 @@ function inputForm(c: ConvGeometry): InputFormName {
 }
 
 function weightForm(c: ConvGeometry): WeightFormName {
-  const [height, width] = [product(c.outputs), c.outputs.at(-1) as number];
+  const positions = product(c.outputs);
   if (isDepthwise(c)) return c.kernel.length >= 2 ? 'depthwise-rows' : 'depthwise-columns';
-  // Products an image at a time are thin where the image is small.
-  if (isPointwise(c)) return height >= 32 ? 'images' : 'taps';
+  if (isPointwise(c)) {
+    // Products an image at a time are thin where the image is small; else the taller matrix belongs on the left.
+    if (positions < 64) return 'taps';
+    return c.channels > c.filters ? 'rows' : 'images';
+  }
   if (c.channels * product(c.kernel) <= 32) return 'images';
-  return width >= 24 && !isStrided(c) ? 'rows' : 'rows-batch-last';
+  return (c.outputs.at(-1) as number) >= 24 && !isStrided(c) ? 'rows' : 'rows-batch-last';
 }
 
 /** The names of the forms that are right for `c`. */

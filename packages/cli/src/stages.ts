@@ -29,6 +29,7 @@ const TRANSFORMS: Readonly<Record<string, string>> = {
   score: 'Scoring channels',
   share: 'Finding codebooks',
   reestimateBatchNorm: 'Measuring normalizations',
+  restoreMoments: 'Restoring means and variances',
 };
 
 /** Shows the progress of `optimize` and `verify`. */

@@ -4,6 +4,7 @@ import {
   float16,
   type NodePattern,
   type PruneChannelsOptions,
+  type PruneWeightsOptions,
   pruneChannels,
   pruneWeights,
   type QuantizeDynamicOptions,
@@ -14,9 +15,7 @@ import {
   quantizeMixed,
   quantizeStatic,
   quantizeWeights,
-  reestimateBatchNorm,
   type ShareWeightsOptions,
-  type SparsityOptions,
   shareWeights,
   type UpgradeOpsetOptions,
   upgradeOpset,
@@ -34,7 +33,6 @@ export interface RecipeStep {
     | 'quantize-weights'
     | 'prune-weights'
     | 'prune-channels'
-    | 'reestimate-batch-norm'
     | 'share-weights';
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -59,7 +57,7 @@ export interface RecipeContext extends TransformContext {
   /** A fresh pass over the calibration samples; undefined when there are none. */
   readonly calibration?: (() => AsyncIterable<Feeds>) | undefined;
   /** Gradients of the loss by name of the weight, for pruning by `taylor`. */
-  readonly gradients?: SparsityOptions['gradients'];
+  readonly gradients?: PruneWeightsOptions['gradients'];
 }
 
 type Maker = (options: Readonly<Record<string, unknown>>, context: RecipeContext) => Transform;
@@ -75,15 +73,13 @@ const TRANSFORMS: Readonly<Record<RecipeStep['transform'], Maker>> = {
     return quantizeMixed({ ...(options as unknown as QuantizeMixedOptions), samples: repeatable(calibration) });
   },
   'quantize-weights': (options) => quantizeWeights(options as QuantizeWeightsOptions),
-  'prune-weights': (options, { calibration, gradients }) =>
-    pruneWeights({ ...(options as SparsityOptions), samples: calibration && repeatable(calibration), gradients }),
+  'prune-weights': (options, { calibration, gradients }) => {
+    const samples = calibration && repeatable(calibration);
+    return pruneWeights({ ...(options as PruneWeightsOptions), samples, gradients });
+  },
   'prune-channels': (options, { calibration, gradients }) => {
     const samples = calibration && repeatable(calibration);
     return pruneChannels({ ...(options as unknown as PruneChannelsOptions), samples, gradients });
-  },
-  'reestimate-batch-norm': (_, { calibration }) => {
-    if (!calibration) throw new PareError('bad-option', 'Measuring BatchNormalization anew needs samples.');
-    return reestimateBatchNorm({ samples: repeatable(calibration) });
   },
   'share-weights': (options) => shareWeights(options as ShareWeightsOptions),
 };

@@ -173,7 +173,7 @@ export const prune: Register = (program, run) => {
         );
         applied.push({ ...pruning.step, notes: [] });
       } else {
-        applied.push(...(await apply([pruning?.step, ...(pruning?.kind === 'weights' ? mending(model, data) : [])])));
+        applied.push(...(await apply([pruning?.step])));
         if (tuning) training = await running(model, () => tuning.dense(model));
       }
       if (sharing) applied.push(...(await apply([sharing])));
@@ -297,12 +297,6 @@ async function simplified(
     simplifyProven(model, options, context, data && (await firstFeeds(data, model, engine(), signal))),
   );
   return { model: proven.model, steps: [{ transform: 'simplify', options, notes: proven.notes }] };
-}
-
-/** What makes up for weights that went: normalizations see the activations that are left. */
-function mending(model: Model, data: Dataset | undefined): RecipeStep[] {
-  const isNormalized = [...model.graph.nodes()].some((node) => node.is('BatchNormalization'));
-  return data && isNormalized ? [{ transform: 'reestimate-batch-norm', options: {} }] : [];
 }
 
 const recipeOf = (steps: readonly (RecipeStep | undefined)[]): Parameters<typeof applyRecipe>[1] => ({

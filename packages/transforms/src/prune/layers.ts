@@ -77,6 +77,12 @@ export function findLayers(model: Model, selection: LayerSelection): FoundLayers
   return { layers, notes };
 }
 
+/** Puts `tensor` in the place of the weight of `layer`. */
+export function replaceWeight({ root }: Layer, tensor: Tensor): void {
+  if (root.initializer) root.graph.setInitializer(root, tensor);
+  else root.producer?.setAttribute('value', tensor);
+}
+
 const weightSource = (node: Node): ReturnType<typeof constantSource> =>
   node.domain === '' && Object.hasOwn(WEIGHT_VIEWS, node.opType) ? constantSource(node.inputs[1]) : undefined;
 
@@ -131,7 +137,7 @@ function ends(model: Model, weighted: ReadonlySet<Node>): { first: ReadonlySet<N
 }
 
 /** What `node` reads, its subgraphs included. */
-function operands(node: Node): Value[] {
+export function operands(node: Node): Value[] {
   const inner = node.subgraphs().flatMap((sub) => [...sub.allNodes()].flatMap((n) => n.inputs));
   return [...node.inputs, ...inner].filter((value) => value !== null);
 }

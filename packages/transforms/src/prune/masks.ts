@@ -34,7 +34,7 @@ export interface SparsityOptions extends LayerSelection {
    * - `erk`: by Erdős–Rényi-kernel, small and thin layers lose less. `uniform`: each layer loses the same share.
    */
   readonly distribution?: 'lamp' | 'global' | 'uniform' | 'erk' | undefined;
-  /** Calibration samples for `wanda`. */
+  /** Samples of what the model will see, for `wanda`. */
   readonly samples?: AsyncIterable<Feeds> | Iterable<Feeds> | undefined;
   /** Gradients for `taylor`: by name of the weight, in the order of its tensor, over a batch or a sum of batches. */
   readonly gradients?: Gradients | undefined;

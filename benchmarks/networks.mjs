@@ -105,13 +105,14 @@ export function lenet({ input = [1, 28, 28], classes = 10, seed = 1 } = {}) {
 /**
  * A residual network for small pictures (He et al., arXiv 1512.03385, section 4.2), with a 1x1 projection where the width or
  * the size changes. `widths` has one entry a stage, each of `blocks` blocks; the default is ResNet-20 with 0.27 million
- * parameters. `activation`: `Relu`, or a smooth one (`silu`) for tests of gradients.
+ * parameters. `stem`: the stride of the first convolution. `activation`: `Relu`, or a smooth one (`silu`) for tests of gradients.
  */
 export function resnetCifar({
   widths = [16, 32, 64],
   blocks = 3,
   input = [3, 32, 32],
   classes = 10,
+  stem = 1,
   activation = 'relu',
   seed = 1,
 } = {}) {
@@ -119,7 +120,7 @@ export function resnetCifar({
   const act = activation === 'relu' ? (x) => l.relu(x) : (x) => silu(l, x);
   let channels = widths[0];
   let x = l.b.input('input', 'float32', ['batch', ...input]);
-  x = act(l.norm('bn', l.conv('conv', x, input[0], channels, 3), channels));
+  x = act(l.norm('bn', l.conv('conv', x, input[0], channels, 3, { stride: stem }), channels));
   for (const [s, width] of widths.entries()) {
     for (let i = 0; i < blocks; i++) {
       const name = `stage${s + 1}.${i}`;

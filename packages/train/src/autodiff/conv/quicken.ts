@@ -21,7 +21,7 @@ export function quickenConvolutions(e: Emitter): void {
   let changed = false;
   for (const node of [...e.graph.nodes()]) {
     const [x, w, b] = node.inputs;
-    if (!node.is('Conv') || !x || !w) continue;
+    if (!node.is('Conv') || !x || !w || e.size(x) === 0) continue;
     const c = convGeometry(node, e.shape(x), e.shape(w), e.shape(node.output));
     const form = FORMS.find((f) => f.fits(c));
     if (!form) continue;

@@ -39,6 +39,9 @@ describe('Conv', () => {
     ['1-D', [2, 3, 9], [4, 3, 4], { strides: [2], pads: [1, 2] }],
     ['3-D', [2, 2, 4, 3, 4], [3, 2, 2, 2, 3], { pads: [1, 0, 1, 0, 1, 1] }],
     ['one pixel, one image', [1, 1, 1, 1], [1, 1, 1, 1], {}],
+    ['no image', [0, 3, 6, 5], [4, 3, 3, 3], { pads: [1, 1, 1, 1] }],
+    ['no image, wide', [0, 12, 30, 30], [4, 12, 3, 3], {}],
+    ['no image, depthwise', [0, 4, 5, 5], [4, 1, 3, 3], { group: 4 }],
   ] as const)('%s', async (_, x, w, attributes) => {
     expect(await check('Conv', x, w, attributes)).toBeLessThan(1e-3);
   });

@@ -1,13 +1,14 @@
 import { chooseForms, WEIGHT_FORMS } from '../conv/choose.js';
 import { convGeometry, transposedGeometry } from '../conv/geometry.js';
 import { INPUT_FORMS } from '../conv/input-gradient.js';
-import type { Rule } from '../rule.js';
+import type { Adjoint, Pullback, Rule } from '../rule.js';
 import { sumChannels } from './batch-normalization.js';
 
 /** Convolutions: x [N, C, spatial...]. */
 export const CONV: Readonly<Record<string, Rule>> = {
   // y = Conv(x, w) + b
   Conv: (op) => {
+    if (isEmpty(op)) return zeros(op);
     const c = convGeometry(op.node, op.shape(0), op.shape(1), op.emit.shape(op.y()));
     const forms = chooseForms(c, op.emit.choices);
     return [
@@ -19,6 +20,7 @@ export const CONV: Readonly<Record<string, Rule>> = {
   // y = ConvTranspose(x, w) + b is the input gradient of a convolution, so dx is that convolution of g; as the product is
   // linear in either, dw is the weight gradient with g and x in each other's place.
   ConvTranspose: (op) => {
+    if (isEmpty(op)) return zeros(op);
     const c = transposedGeometry(op.node, op.shape(0), op.shape(1), op.emit.shape(op.y()));
     const forms = chooseForms(c, op.emit.choices);
     return [
@@ -37,3 +39,10 @@ export const CONV: Readonly<Record<string, Rule>> = {
     ];
   },
 };
+
+/** Without an image or a channel nothing is multiplied. ONNX Runtime hangs or leaves memory as it was in such convolutions. */
+const isEmpty = (op: Adjoint): boolean => op.emit.size(op.x()) === 0 || op.emit.size(op.y()) === 0;
+
+function zeros(op: Adjoint): readonly Pullback[] {
+  return op.node.inputs.map((_, i) => () => op.emit.fill(op.shape(i), 0, op.x(i)));
+}

@@ -6,7 +6,17 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { nodeEngine, writeModel } from '@pare/core/node';
-import { accuracy, augment, crossEntropy, evaluate, inputPorts, oneCycleSchedule, sgd, TrainingData, train } from '@pare/train';
+import {
+  accuracy,
+  augment,
+  crossEntropy,
+  evaluate,
+  inputPorts,
+  oneCycleSchedule,
+  sgd,
+  TrainingData,
+  train,
+} from '@pare/train';
 import { arraysDataset } from '@pare/verify';
 import { arraysOf, loadDigits } from '../examples/train/data.mjs';
 import { resnetCifar } from './networks.mjs';
@@ -30,7 +40,7 @@ const NETS = {
 const CACHE = new URL('.cache/', import.meta.url);
 mkdirSync(CACHE, { recursive: true });
 const data = loadDigits({ which: 'fashion', validation: 5000 });
-const dataset = (part, name) => arraysDataset(arraysOf(part, 'input'), { name });
+const dataset = (part, name) => arraysDataset(arraysOf(part, 'input'), name);
 const engine = nodeEngine();
 const results = [];
 
@@ -54,7 +64,9 @@ for (const seed of args.seeds.split(',').map(Number)) {
     onProgress: ({ epoch, step, steps, loss, samplesPerSecond }) => {
       if (performance.now() - shown < 20_000) return;
       shown = performance.now();
-      console.log(`seed ${seed} epoch ${epoch} step ${step}/${steps} loss ${loss.toFixed(3)} ${samplesPerSecond.toFixed(0)}/s`);
+      console.log(
+        `seed ${seed} epoch ${epoch} step ${step}/${steps} loss ${loss.toFixed(3)} ${samplesPerSecond.toFixed(0)}/s`,
+      );
     },
   });
   const seconds = (performance.now() - start) / 1000;
@@ -64,18 +76,33 @@ for (const seed of args.seeds.split(',').map(Number)) {
   });
   const score = await evaluate(engine, model, test, accuracy(), { threads: 2 });
   await writeModel(new URL(`fashion-${args.net}-${seed}.onnx`, CACHE).pathname, model);
-  results.push({ net: args.net, seed, parameters, epochs: epochs.length, best, validation: epochs.at(best - 1).score, test: score, seconds });
+  results.push({
+    net: args.net,
+    seed,
+    parameters,
+    epochs: epochs.length,
+    best,
+    validation: epochs.at(best - 1).score,
+    test: score,
+    seconds,
+  });
   console.log(results.at(-1));
+  if (args.json) save();
 }
 await engine.close();
 
 const scores = results.map((r) => r.test);
 const mean = scores.reduce((a, b) => a + b) / scores.length;
 const deviation = Math.sqrt(scores.reduce((sum, s) => sum + (s - mean) ** 2, 0) / Math.max(scores.length - 1, 1));
-console.log(`test accuracy ${(100 * mean).toFixed(2)} % +- ${((100 * deviation) / Math.sqrt(scores.length)).toFixed(2)} (standard error)`);
-if (args.json) {
+console.log(
+  `test accuracy ${(100 * mean).toFixed(2)} % +- ${((100 * deviation) / Math.sqrt(scores.length)).toFixed(2)} (standard error)`,
+);
+
+/** Adds what was measured to the file, in place of older results of the same net and seed. */
+function save() {
   const host = { cpu: os.cpus()[0].model, cores: os.cpus().length, node: process.version, platform: process.platform };
   const old = existsSync(args.json) ? JSON.parse(readFileSync(args.json, 'utf8')).results : [];
   const kept = old.filter((r) => !results.some((n) => n.net === r.net && n.seed === r.seed));
-  writeFileSync(args.json, `${JSON.stringify({ host, results: [...kept, ...results] }, null, 2)}\n`);
+  const all = [...kept, ...results].sort((a, b) => a.net.localeCompare(b.net) || a.seed - b.seed);
+  writeFileSync(args.json, `${JSON.stringify({ host, results: all }, null, 2)}\n`);
 }

@@ -1,4 +1,4 @@
-import { type Node, PareError, Tensor, type Use, type Value } from '@pare/core';
+import { type Node, Tensor, type Use, type Value } from '@pare/core';
 import {
   kernels,
   matrixOf,
@@ -64,27 +64,30 @@ export async function fakeQuantizeBlocks(planner: Planner, group: WeightGroup, s
 export interface BlockWeight {
   readonly planned: PlannedWeight;
   readonly tensor: Tensor;
+  readonly transposed: boolean;
   readonly matrix: WeightMatrix;
   /** In the order of the scale parameter. */
   readonly steps: Float32Array;
-  /** Whether that order has the channels first. */
-  readonly channelsFirst: boolean;
   /** What a folded BatchNormalization multiplies each channel with. */
   readonly factors: Float64Array | undefined;
-  readonly bias: Value | null;
 }
 
-/** Replaces a MatMul or Gemm by MatMulNBits (and an Add for the bias). */
-export function writeBlocks(
-  node: Node,
-  { planned, tensor, matrix, steps, channelsFirst, factors, bias }: BlockWeight,
-): void {
-  const { graph } = node;
+/** A matrix as MatMulNBits reads it: codes, steps, and its attributes. */
+export interface WrittenBlocks {
+  readonly codes: Value;
+  readonly scales: Value;
+  readonly attributes: Readonly<Record<string, number>>;
+}
+
+/** Writes the integers of a matrix in blocks, for `node` and others that multiply with it. */
+export function writeBlocks(node: Node, weight: BlockWeight): WrittenBlocks {
+  const { planned, tensor, transposed, matrix, steps, factors } = weight;
   const { limit, blockSize: size = 32 } = planned;
-  if (!graph) throw new PareError('bad-model', `${node.label} is in no graph.`);
+  const graph = node.graph ?? node.fail('is in no graph');
   const { channels, depth } = matrix;
   const perChannel = depth / size;
   const bits = planned.bits === 3 ? 4 : planned.bits;
+  const channelsFirst = (matrix.axis === 0) !== transposed;
   const byChannel = channelsFirst ? steps : turned(steps, perChannel, channels);
   const scales = byChannel.map((s, i) => s * Math.abs(factors?.[Math.floor(i / perChannel)] ?? 1));
   const bytes = (channels * depth * bits) / 8;
@@ -103,24 +106,32 @@ export function writeBlocks(
   };
   const name = node.inputs[1]?.name ?? 'weight';
   const dims = [channels, perChannel, (size * bits) / 8];
-  const codes = graph.addInitializer(
-    `${name}_Q${bits}`,
-    new Tensor('uint8', dims, { kind: 'producer', byteLength: bytes, produce: pack }),
-  );
-  const stored = graph.addInitializer(`${name}_scales`, Tensor.of('float32', [scales.length], scales));
-  const inputs = [...node.inputs];
+  return {
+    codes: graph.addInitializer(
+      `${name}_Q${bits}`,
+      new Tensor('uint8', dims, { kind: 'producer', byteLength: bytes, produce: pack }),
+    ),
+    scales: graph.addInitializer(`${name}_scales`, Tensor.of('float32', [scales.length], scales)),
+    attributes: { K: depth, N: channels, bits, block_size: size },
+  };
+}
+
+/** Replaces a MatMul or Gemm by MatMulNBits, and an Add for the bias. */
+export function multiplyBlocks(node: Node, { codes, scales, attributes }: WrittenBlocks, bias: Value | null): void {
+  const graph = node.graph ?? node.fail('is in no graph');
+  const [input, old] = node.inputs;
   const output = node.output;
   node.setOutput(0, null);
-  const product = graph.addNode('MatMulNBits', [inputs[0] as Value, codes, stored], {
+  const product = graph.addNode('MatMulNBits', [input as Value, codes, scales], {
     domain: 'com.microsoft',
-    attributes: { K: depth, N: channels, bits, block_size: size },
+    attributes,
     outputs: bias ? [graph.freshName(`${output.name}_product`)] : [output],
     before: node,
   });
   if (bias) graph.addNode('Add', [product.output, bias], { outputs: [output], before: node });
   node.setInputs([]);
   graph.remove(node);
-  removeDeadConstant(inputs[1]);
+  removeDeadConstant(old);
 }
 
 /** The weights channel by channel: [channels, depth]. */

@@ -78,6 +78,17 @@ const NETS: Readonly<
       return n.conv(n.op('MaxPool', [c], { kernel_shape: [2, 2], strides: [2, 2] }), 8, 4);
     },
   },
+  'weights behind Transpose, one of them shared': {
+    dims: [32],
+    build: (n, x) => {
+      const [a, b] = [n.random([48, 32]), n.random([48, 32])];
+      const turned = (v: Value): Value => n.op('Transpose', [v], { perm: [1, 0] });
+      const h = n.relu(n.op('Gemm', [x, turned(a), n.vector(48, (v) => v)]));
+      const g = n.relu(n.op('MatMul', [n.relu(n.op('Gemm', [h, turned(b)], { transB: 1 })), turned(b)]));
+      const both = n.op('Gemm', [g, b]);
+      return n.norm(n.op('Gemm', [both, a], { transB: 1 }), 48);
+    },
+  },
   'a transformer block': {
     dims: [6, 32],
     build: (n, x) => {

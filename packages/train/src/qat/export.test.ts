@@ -5,6 +5,7 @@ import { type Feeds, GraphBuilder, type Model, seededRandom, serializeModel, Ten
 import { nodeEngine, readModel } from '@pare/core/node';
 import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, describe, expect, it } from 'vitest';
+import { gradient, gradientName } from '../autodiff/index.js';
 import { exportQuantized } from './export.js';
 import { type FakeQuantizeOptions, fakeQuantize } from './fake-quantize.js';
 
@@ -134,6 +135,8 @@ async function both(name: string, options: Omit<FakeQuantizeOptions, 'samples' |
   return { float, fake, real: await answers(model, dims), model, plan, before };
 }
 
+const largest = (values: readonly number[]): number => Math.max(...values.map(Math.abs));
+
 /** Signal to noise in dB. */
 function sqnr(truth: Float32Array, other: Float32Array): number {
   let [signal, noise] = [0, 1e-30];
@@ -198,6 +201,37 @@ describe('exportQuantized', () => {
     expect(plan.activations.filter(({ zeroPoint }) => typeof zeroPoint === 'string').length).toBeGreaterThan(2);
     expect(sqnr(fake, real)).toBeGreaterThan(34);
   });
+});
+
+describe('fakeQuantize', () => {
+  it.each(Object.keys(NETS).flatMap((name) => ['w4a4', 'w4'].map((precision) => [name, precision] as const)))(
+    'leaves nothing without a gradient: %s, %s',
+    async (name, precision) => {
+      const { dims, build } = NETS[name] as (typeof NETS)[string];
+      const net = new Net();
+      const y = build(net, net.input('x', 'float32', ['batch', ...dims]));
+      const loss = net.op('ReduceMean', [net.op('Mul', [y, y])], { keepdims: 0 });
+      const model = net.output('loss', loss, 'float32', []).done(y);
+      const samples = [feeds(dims, 1, 3)];
+      const plan = await fakeQuantize(model, { precision, samples, engine, learnZeroPoints: true });
+      const wrt = Object.keys(plan.parameters);
+      const batch = feeds(dims, 8, 4);
+      const inputShapes = { x: [8, ...dims] };
+      const session = await engine.open(await gradient(model, { loss: 'loss', wrt, inputShapes }));
+      const values = wrt.map(async (parameter) => {
+        const tensor = model.graph.value(parameter)?.initializer ?? expect.fail(parameter);
+        return [parameter, { dtype: tensor.dtype, dims: tensor.dims, data: await tensor.toArray() }] as const;
+      });
+      const out = await session.run({ ...batch, ...Object.fromEntries(await Promise.all(values)) });
+      await session.close();
+      for (const parameter of wrt) {
+        const found = Array.from((out[gradientName(parameter)]?.data ?? [Number.NaN]) as Float32Array);
+        expect(found.every(Number.isFinite), parameter).toBe(true);
+        // Where nothing was clipped, a zero point has no say.
+        if (!parameter.includes('zero_point')) expect(largest(found), parameter).toBeGreaterThan(0);
+      }
+    },
+  );
 });
 
 describe('the exported model', () => {

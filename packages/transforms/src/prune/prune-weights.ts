@@ -26,8 +26,8 @@ export interface PruneWeightsOptions extends SparsityOptions {
  * the model. Shapes stay as they are, so the model is smaller only when it is compressed, and faster only where a runtime has
  * kernels for sparse weights: those of ONNX Runtime are dense.
  *
- * Constant float32 and float16 weights of Conv, ConvTranspose, Gemm and MatMul are taken; biases and normalizations stay, and so
- * does a weight that others read too. Weights are read one at a time, and again when the model is written: memory is bounded by
+ * Constant float32 and float16 weights of Conv, ConvTranspose, Gemm and MatMul are taken; biases and normalizations are
+ * not, nor is a weight that others read too. Weights are read one at a time, and again when the model is written: memory is bounded by
  * the largest of them.
  * @throws PareError `bad-option` for options that contradict each other or lack what the score needs; `unsupported` for a quantized
  *   model; `bad-model` for weights that are not finite, when they are first read, at the latest when the model is written.
@@ -38,7 +38,10 @@ export function pruneWeights(options: PruneWeightsOptions): Transform {
 
 async function apply(model: Model, options: PruneWeightsOptions, context: TransformContext): Promise<TransformResult> {
   const { samples, restore = samples !== undefined && context.engine !== undefined } = options;
-  if (restore && samples) refuseOneShot(samples);
+  if (restore) {
+    if (!samples) throw new PareError('bad-option', 'Restoring means and variances needs samples: give samples.');
+    refuseOneShot(samples);
+  }
   const plan = await planMasks(model, options, context);
   const masks = plan.masks.filter(({ pruned }) => pruned > 0);
   const notes = masks.map(describe);
@@ -49,8 +52,7 @@ async function apply(model: Model, options: PruneWeightsOptions, context: Transf
   if (plan.masks.length === 0)
     notes.push('Nothing to prune: no Conv, ConvTranspose, Gemm or MatMul with a float constant was left in.');
   else notes.push(`${pruned} of ${sizes} weights are pruned, ${percent(pruned / sizes)}.`);
-  if (restore && masks.length > 0) {
-    if (!samples) throw new PareError('bad-option', 'Restoring means and variances needs samples: give samples.');
+  if (restore && samples && masks.length > 0) {
     notes.push(...(await restoreMoments({ reference: dense, samples }).apply(model, context)).notes);
   }
   return { changed: masks.length, notes: [...notes, ...plan.notes] };

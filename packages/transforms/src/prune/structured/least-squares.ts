@@ -43,8 +43,9 @@ export function unexplained(gram: Float64Array, n: number, damping: number): Flo
 }
 
 /**
- * Solves `(G[K,K] + damping * mean diagonal * I) A = G[K,R]` for A [K, R], row-major, by Cholesky factorization: the ridge regression of
- * rows R on rows K of whatever the Gram matrix G [n, n] is of. Rows of zeros (dead channels) get weight 0.
+ * Solves `(G[K,K] + damping * mean diagonal * I) A = P` for A [K, wanted], row-major: the ridge regression of `wanted` on rows K of whatever
+ * the Gram matrix G [n, n] is of. P holds the products of rows K with what is wanted, by default rows of G themselves. Rows of
+ * zeros (dead channels) get weight 0.
  */
 export function regress(
   gram: Float64Array,
@@ -52,6 +53,7 @@ export function regress(
   known: readonly number[],
   wanted: readonly number[],
   damping: number,
+  product: (known: number, wanted: number) => number = (i, j) => gram[i * n + j] as number,
 ): Float64Array {
   const size = known.length;
   const at = (i: number, j: number): number => gram[i * n + j] as number;
@@ -66,7 +68,7 @@ export function regress(
   const x = new Float64Array(size);
   for (const [r, target] of wanted.entries()) {
     for (let i = 0; i < size; i++) {
-      let sum = at(known[i] as number, target);
+      let sum = product(known[i] as number, target);
       for (let k = 0; k < i; k++) sum -= (factor[i * size + k] as number) * (x[k] as number);
       x[i] = sum / (factor[i * size + i] as number);
     }

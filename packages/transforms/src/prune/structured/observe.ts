@@ -47,6 +47,8 @@ export interface ObservedAxis {
   readonly axis: number;
   readonly rank: number;
   readonly length: number;
+  /** Another activation of the same shape, for statistics of two. */
+  readonly other?: string | undefined;
 }
 
 /** What is computed of the matrix [length, everything else] of an activation; all of it adds up over samples. */
@@ -58,7 +60,11 @@ export type Statistic =
   /** Sum of squares of each row; only with `sum`, so that large means take nothing from the precision. */
   | 'square'
   /** Products of all pairs of rows. */
-  | 'gram';
+  | 'gram'
+  /** Sum of each row of the other activation. */
+  | 'other-sum'
+  /** Products of the rows of the other activation with those of this one. */
+  | 'cross';
 
 /** Sums over all samples. */
 export interface Observed {
@@ -80,7 +86,7 @@ export async function observeChannels(
 ): Promise<Observed[]> {
   const observing = observer(model, axes, statistics);
   const found = axes.map(({ length }): Observed => {
-    const sums = statistics.map((s) => [s, new Float64Array(s === 'gram' ? length * length : length)] as const);
+    const sums = statistics.map((s) => [s, new Float64Array(isSquare(s) ? length * length : length)] as const);
     return { count: 0, sums: new Map(sums) };
   });
   const session = await engine.open(observing, { threads, ...(signal && { signal }) });
@@ -122,6 +128,8 @@ function add(observed: Observed, i: number, name: string, outputs: Readonly<Reco
   }
 }
 
+const isSquare = (statistic: Statistic): boolean => statistic === 'gram' || statistic === 'cross';
+
 const outputName = (i: number, statistic: string): string => `pare_${statistic}_${i}`;
 
 /** A copy of `model` that computes nothing but the statistics. */
@@ -130,12 +138,13 @@ function observer(model: Model, axes: readonly ObservedAxis[], statistics: reado
   const { graph } = copy;
   while (graph.outputs.length > 0) graph.removeOutput(0);
   for (const [i, axis] of axes.entries()) {
-    const rows = asRows(graph, axis);
+    const rows = asRows(graph, axis, axis.name);
+    const others = axis.other === undefined ? rows : asRows(graph, axis, axis.other);
     const columns = graph.addNode('Gather', [graph.addNode('Shape', [rows]).output, integers(graph, [1])]).output;
     give(graph, columns, outputName(i, 'count'), 'int64', [1]);
     for (const statistic of statistics) {
-      const { output } = STATISTICS[statistic](graph, rows, copy.opset);
-      const shape = statistic === 'gram' ? [axis.length, axis.length] : [axis.length];
+      const { output } = STATISTICS[statistic](graph, rows, copy.opset, others);
+      const shape = isSquare(statistic) ? [axis.length, axis.length] : [axis.length];
       give(graph, output, outputName(i, statistic), 'float32', shape);
     }
   }
@@ -143,7 +152,7 @@ function observer(model: Model, axes: readonly ObservedAxis[], statistics: reado
 }
 
 /** The activation as a float32 matrix of one row a channel. */
-function asRows(graph: Graph, { name, axis, rank, length }: ObservedAxis): Value {
+function asRows(graph: Graph, { axis, rank, length }: ObservedAxis, name: string): Value {
   const value = graph.value(name);
   if (!value) throw new PareError('bad-model', `The model has no activation named "${name}".`);
   const perm = [axis, ...[...new Array(rank).keys()].filter((i) => i !== axis)];
@@ -161,7 +170,7 @@ function give(graph: Graph, value: Value, name: string, dtype: 'float32' | 'int6
   graph.addOutput(value);
 }
 
-type Reduction = (graph: Graph, rows: Value, opset: number) => { readonly output: Value };
+type Reduction = (graph: Graph, rows: Value, opset: number, others: Value) => { readonly output: Value };
 
 /** ReduceSum took its axes as an attribute before opset 13; the others of its family until 18. */
 const reduce =
@@ -171,13 +180,19 @@ const reduce =
       ? graph.addNode(opType, [rows, integers(graph, [1])], { attributes: { keepdims } })
       : graph.addNode(opType, [rows], { attributes: { axes: [1], keepdims } });
 
+const sum = reduce('ReduceSum', 13);
+
+const products = (graph: Graph, left: Value, right: Value): { readonly output: Value } =>
+  graph.addNode('MatMul', [left, graph.addNode('Transpose', [right], { attributes: { perm: [1, 0] } }).output]);
+
 const STATISTICS: Readonly<Record<Statistic, Reduction>> = {
   magnitude: reduce('ReduceL1', 18),
-  sum: reduce('ReduceSum', 13),
-  square: (graph, rows, opset) => {
-    const { output: mean } = reduce('ReduceMean', 18, 1)(graph, rows, opset);
-    return reduce('ReduceSumSquare', 18)(graph, graph.addNode('Sub', [rows, mean]).output, opset);
+  sum,
+  square: (graph, rows, opset, others) => {
+    const { output: mean } = reduce('ReduceMean', 18, 1)(graph, rows, opset, others);
+    return reduce('ReduceSumSquare', 18)(graph, graph.addNode('Sub', [rows, mean]).output, opset, others);
   },
-  gram: (graph, rows) =>
-    graph.addNode('MatMul', [rows, graph.addNode('Transpose', [rows], { attributes: { perm: [1, 0] } }).output]),
+  gram: (graph, rows) => products(graph, rows, rows),
+  'other-sum': (graph, _, opset, others) => sum(graph, others, opset, others),
+  cross: (graph, rows, _, others) => products(graph, others, rows),
 };

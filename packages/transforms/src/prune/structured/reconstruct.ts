@@ -1,30 +1,36 @@
-import { elementCount, type Model, type Node } from '@pare/core';
+import { elementCount, inlineGraph, type Model, type Node, type Value } from '@pare/core';
 import { isWeight, readWeights, storeWeights, type Weights } from '../../fuse/weights.js';
 import type { NodeSelection } from '../../quantize/select.js';
+import type { Place } from './channel-op.js';
 import { type Consumer, consumersOf } from './consumers.js';
 import { Cut } from './cut.js';
 import { analyze, type Removal, unitsOf } from './groups.js';
 import { regress } from './least-squares.js';
-import { type Observed, type ObserveOptions, observeChannels } from './observe.js';
+import { type Observed, type ObservedAxis, type ObserveOptions, observeChannels } from './observe.js';
 import { replaceConstant } from './replace-constant.js';
 
 /** Options of `reconstructChannels`. */
 export interface ReconstructOptions extends ObserveOptions, NodeSelection {
   /** Ridge, as a share of the mean square of the channels that stay. Default 0.001. */
   readonly damping?: number | undefined;
+  /**
+   * Layer after layer, each from what the layers before it really give by then: as many passes over the samples as there are layers in
+   * a row, and much better. False: all from the original model, in one pass. Default true.
+   */
+  readonly sequential?: boolean | undefined;
 }
 
 /** A matrix of products of more channels than this is not collected. */
 const MAX_CHANNELS = 2048;
 
 /**
- * Prepares `model` for the removal of units: what they carry is predicted from the channels that stay, by least squares on samples,
- * and the layers behind get weights that read it from those. With X the channels that stay, W the old weights and Y = W [X; X_r] what
- * the layer computed, that is `W' = Y X' (X X' + lambda I)^-1` (He et al., "Channel Pruning for Accelerating Very Deep Neural Networks",
- * 2017), with the ridge on the change only: channels of zeros change nothing. Kernels are treated as if each position were alone.
- * Layers without padding also get the mean of what goes in their bias.
+ * Prepares `model` for the removal of units: every layer behind gets the weights that bring what it computes from the channels that
+ * stay nearest to what it computed, by least squares on samples. With Y what the layer computed in the original model and X what stays
+ * of what it reads now, that is `W' = Y X' (X X' + lambda I)^-1` (He et al., "Channel Pruning for Accelerating Very Deep Neural
+ * Networks", 2017), with the ridge on the change only: channels of zeros change nothing. Kernels are treated as if each position were
+ * alone. Layers without padding also get the mean of what went in their bias. Weights of units that go become zero.
  *
- * One pass over the samples; memory is the square of the channel counts. Call it before `removeChannels`.
+ * Memory is the square of the channel counts. Call `removeChannels` afterwards.
  * @returns one sentence for each layer that was left as it is.
  * @throws PareError `bad-data` without samples or with activations that are not finite; `engine`; `aborted`.
  */
@@ -33,26 +39,98 @@ export async function reconstructChannels(
   removal: Removal,
   options: ReconstructOptions,
 ): Promise<string[]> {
+  const original = model.clone();
   const analysis = analyze(model, options);
   const cut = new Cut(analysis.space, unitsOf(analysis, removal));
-  const losing = consumersOf(analysis).filter(({ channels }) => cut.kept(channels).length < channels.length);
-  const refusals = new Map(losing.map((consumer) => [consumer, refusal(consumer)]));
-  const consumers = losing.filter((consumer) => !refusals.get(consumer));
-  const keys = [...new Set(consumers.map(keyOf))];
-  if (keys.length > 0) {
-    const axes = keys.map((key) => {
-      const { data, axis, rank, channels } = consumers.find((c) => keyOf(c) === key) as Consumer;
-      return { name: data.name, axis, rank, length: channels.length };
-    });
-    const observed = await observeChannels(model, axes, ['gram', 'sum'], options);
-    for (const consumer of consumers) {
-      await adjust(consumer, cut, observed[keys.indexOf(keyOf(consumer))] as Observed, options.damping ?? 1e-3);
+  const consumers = consumersOf(analysis);
+  const refusals = new Map(consumers.map((consumer) => [consumer, refusal(consumer)]));
+  const able = consumers.filter((consumer) => !refusals.get(consumer));
+  const loses = ({ channels }: Consumer): boolean => cut.kept(channels).length < channels.length;
+  await zeroRemoved(analysis.places, cut);
+  const levels = options.sequential === false ? [able.filter(loses)] : levelsOf(model, able);
+  // Before the first layer that loses anything there is nothing to make up for.
+  for (const level of levels.slice(
+    Math.max(
+      0,
+      levels.findIndex((each) => each.some(loses)),
+    ),
+  )) {
+    const axes = axesOf(level);
+    if (!able.some(loses)) break;
+    const source = options.sequential === false ? original : model;
+    const { model: both, others } = sideBySide(source, original, axes);
+    const observed = await observeChannels(both, others, ['gram', 'sum', 'cross', 'other-sum'], options);
+    for (const consumer of level) {
+      const i = axes.findIndex(({ name, axis }) => name === consumer.data.name && axis === consumer.axis);
+      const { node, place } = consumer;
+      const computed = analysis.places.filter((p) => p.node === node && p.input === place.input && p.role === 'output');
+      await adjust(consumer, computed, cut, observed[i] as Observed, options.damping ?? 1e-3);
     }
   }
-  return [...refusals.values()].filter((sentence) => sentence !== undefined);
+  return consumers.filter(loses).flatMap((consumer) => refusals.get(consumer) ?? []);
 }
 
-const keyOf = ({ data, axis }: Consumer): string => `${axis}:${data.name}`;
+/** The activations that `consumers` read, each once. */
+function axesOf(consumers: readonly Consumer[]): ObservedAxis[] {
+  const axes = new Map<string, ObservedAxis>();
+  for (const { data, axis, rank, channels } of consumers) {
+    axes.set(`${axis}:${data.name}`, { name: data.name, axis, rank, length: channels.length });
+  }
+  return [...axes.values()];
+}
+
+/** `consumers` by how many others are before them. */
+function levelsOf(model: Model, consumers: readonly Consumer[]): Consumer[][] {
+  const depth = new Map<Value, number>();
+  const levels: Consumer[][] = [];
+  for (const node of model.graph.nodes()) {
+    const before = Math.max(0, ...node.inputs.map((value) => (value && depth.get(value)) ?? 0));
+    const own = consumers.filter((consumer) => consumer.node === node);
+    if (own.length > 0) levels[before] = [...(levels[before] ?? []), ...own];
+    for (const output of node.outputs) if (output) depth.set(output, before + Math.sign(own.length));
+  }
+  return levels.filter((level) => level);
+}
+
+/** One model that computes both `model` and `original`; `others` names the activations of the original beside those of `axes`. */
+function sideBySide(
+  model: Model,
+  original: Model,
+  axes: readonly ObservedAxis[],
+): { readonly model: Model; readonly others: ObservedAxis[] } {
+  const both = model.clone();
+  const { graph } = original.clone();
+  while (graph.outputs.length > 0) graph.removeOutput(0);
+  // Names of nodes must be unique; those of values are made so.
+  for (const node of graph.allNodes()) node.name = '';
+  for (const { name } of axes) graph.addOutput(graph.value(name) as Value);
+  const inputs = graph.inputs.filter((value) => !value.constant);
+  const actuals = new Map(inputs.map((value) => [value, both.graph.value(value.name) as Value]));
+  const found = inlineGraph(graph, both.graph.last as Node, actuals);
+  return { model: both, others: axes.map((axis, i) => ({ ...axis, other: (found[i] as Value).name })) };
+}
+
+/** Operators whose further constants are added. A divisor of zero would be worse than none. */
+const ADDED: ReadonlySet<string> = new Set(['Add', 'Conv', 'ConvTranspose', 'Gemm', 'LSTM', 'GRU', 'RNN']);
+
+/** The model computes as it will without the channels: what they do is zero. Vectors that several nodes share are left. */
+async function zeroRemoved(places: readonly Place[], cut: Cut): Promise<void> {
+  const done = new Set<string>();
+  for (const { value, node, axis, role, channels } of places) {
+    const tensor = value.constant;
+    const key = `${axis}:${value.name}`;
+    const isShared = value.uses.size > 1 && (tensor?.dims.filter((d) => d > 1).length ?? 0) < 2;
+    if (done.has(key) || isShared || !isWeight(tensor) || (role === 'other' && !ADDED.has(node.opType))) continue;
+    done.add(key);
+    const kept = new Set(cut.kept(channels));
+    if (kept.size === channels.length) continue;
+    const weights = (await readWeights(tensor)).slice() as Weights;
+    zeroAlong(weights, tensor.dims, axis, kept);
+    const zeroed = storeWeights(tensor.dtype, tensor.dims, weights);
+    if (value.producer) value.producer.setAttribute('value', zeroed);
+    else value.graph.setInitializer(value, zeroed);
+  }
+}
 
 function refusal({ node, place, channels }: Consumer): string | undefined {
   const { value, tensor } = place;
@@ -62,10 +140,19 @@ function refusal({ node, place, channels }: Consumer): string | undefined {
   return isWeight(tensor) ? undefined : refuse('has weights that are not floats');
 }
 
+/** Zero for all but the places `kept` along an axis. */
+function zeroAlong(weights: Weights, dims: readonly number[], axis: number, kept: ReadonlySet<number>): void {
+  const row = elementCount(dims.slice(axis + 1));
+  const length = dims[axis] as number;
+  for (let at = 0; at < weights.length; at += row) {
+    if (!kept.has((at / row) % length)) weights.fill(0, at, at + row);
+  }
+}
+
 /** Channels of one group of a convolution, or all: places along the activation. */
 interface Block {
+  readonly all: readonly number[];
   readonly known: readonly number[];
-  readonly lost: readonly number[];
   /** Place along the weight's axis of the first channel that the block counts from. */
   readonly first: number;
   /** Whether the filter (place along axis 0 of the weight) reads this block. */
@@ -81,33 +168,53 @@ function blocksOf({ node, place, channels }: Consumer, cut: Cut): Block[] {
   return Array.from({ length: groups }, (_, g): Block => {
     const all = Array.from({ length }, (_, i) => g * length + i);
     return {
+      all,
       known: all.filter((i) => staying.has(i)),
-      lost: all.filter((i) => !staying.has(i)),
       first: isShort ? g * length : 0,
       reads: (filter) => !isShort || Math.floor(filter / filters) === g,
     };
-  }).filter(({ known, lost }) => known.length > 0 && lost.length > 0);
+  }).filter(({ known }) => known.length > 0);
 }
 
-async function adjust(consumer: Consumer, cut: Cut, observed: Observed, damping: number): Promise<void> {
+/** Gives `consumer` its new weights. `computed`: what it computes, along other axes of the weight. */
+async function adjust(
+  consumer: Consumer,
+  computed: readonly Place[],
+  cut: Cut,
+  observed: Observed,
+  damping: number,
+): Promise<void> {
   const { node, place, channels } = consumer;
+  // The weights as they were: those in the model have zeros for what goes.
   const { tensor, axis } = place;
   const n = channels.length;
-  const sum = observed.sums.get('sum') as Float64Array;
+  const [gram, sum, cross, whole] = (['gram', 'sum', 'cross', 'other-sum'] as const).map((statistic) =>
+    observed.sums.get(statistic),
+  ) as [Float64Array, Float64Array, Float64Array, Float64Array];
   const bias = await biasOf(node, tensor.dims);
-  const products = observed.sums.get('gram') as Float64Array;
-  const gram = bias ? centred(products, sum, observed.count) : products;
-  const weights = (await readWeights(tensor)).slice() as Weights;
+  const products = bias ? centred(gram, sum, sum, observed.count) : gram;
+  const wanted = bias ? centred(cross, whole, sum, observed.count) : cross;
+  const before = await readWeights(tensor);
+  const weights = before.slice() as Weights;
   const inner = elementCount(tensor.dims.slice(axis + 1));
   const length = tensor.dims[axis] as number;
   const outer = elementCount(tensor.dims.slice(0, axis));
   const perFilter = outer / (axis > 0 ? (tensor.dims[0] as number) : 1);
-  for (const { known, lost, first, reads } of blocksOf(consumer, cut)) {
-    const mix = regress(gram, n, known, lost, damping);
-    const means = lost.map((r, j) =>
+  for (const { all, known, first, reads } of blocksOf(consumer, cut)) {
+    const stays = new Set(known);
+    // What each channel was, as a mixture of those that stay, beyond itself.
+    const mix = regress(
+      products,
+      n,
+      known,
+      all,
+      damping,
+      (k, i) => (wanted[i * n + k] as number) - (stays.has(i) ? (products[i * n + k] as number) : 0),
+    );
+    const means = all.map((c, j) =>
       known.reduce(
-        (mean, k, i) => mean - ((mix[i * lost.length + j] as number) * (sum[k] as number)) / observed.count,
-        (sum[r] as number) / observed.count,
+        (mean, k, i) => mean - ((mix[i * all.length + j] as number) * (sum[k] as number)) / observed.count,
+        ((whole[c] as number) - (stays.has(c) ? (sum[c] as number) : 0)) / observed.count,
       ),
     );
     for (let o = 0; o < outer; o++) {
@@ -116,27 +223,33 @@ async function adjust(consumer: Consumer, cut: Cut, observed: Observed, damping:
         const at = (channel: number): number => (o * length + channel - first) * inner + t;
         for (const [i, k] of known.entries()) {
           let change = 0;
-          for (const [j, r] of lost.entries())
-            change += (mix[i * lost.length + j] as number) * (weights[at(r)] as number);
-          weights[at(k)] = (weights[at(k)] as number) + change;
+          for (const [j, c] of all.entries()) change += (mix[i * all.length + j] as number) * (before[at(c)] as number);
+          weights[at(k)] = (before[at(k)] as number) + change;
         }
+        for (const c of all) if (!stays.has(c)) weights[at(c)] = 0;
         if (!bias) continue;
         const filter = bias.isColumn ? t : o;
-        for (const [j, r] of lost.entries()) {
-          bias.values[filter] = (bias.values[filter] as number) + (means[j] as number) * (weights[at(r)] as number);
+        for (const [j, c] of all.entries()) {
+          bias.values[filter] = (bias.values[filter] as number) + (means[j] as number) * (before[at(c)] as number);
         }
       }
     }
   }
+  for (const { axis: other, channels: outputs } of computed) {
+    const kept = new Set(cut.kept(outputs));
+    zeroAlong(weights, tensor.dims, other, kept);
+    if (bias) zeroAlong(bias.values, [bias.values.length], 0, kept);
+  }
   replaceConstant(node, place.input, storeWeights(tensor.dtype, tensor.dims, weights));
-  if (bias)
+  if (bias) {
     replaceConstant(node, 2, storeWeights(tensor.dtype, [bias.values.length], bias.values), `${node.name}_bias`);
+  }
 }
 
-/** The products of deviations from the means. */
-function centred(gram: Float64Array, sum: Float64Array, count: number): Float64Array {
-  const n = sum.length;
-  return gram.map((product, at) => product - ((sum[Math.floor(at / n)] as number) * (sum[at % n] as number)) / count);
+/** The products of deviations from the means, of rows of `left` with rows of `right`. */
+function centred(products: Float64Array, left: Float64Array, right: Float64Array, count: number): Float64Array {
+  const n = right.length;
+  return products.map((p, at) => p - ((left[Math.floor(at / n)] as number) * (right[at % n] as number)) / count);
 }
 
 /** A bias that a constant can be added to, where the layer sees a constant everywhere: no padding, no factors. */

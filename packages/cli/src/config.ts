@@ -12,6 +12,8 @@ const KEYS: Readonly<Record<keyof PareConfig, 'string' | 'number' | 'object' | '
   model: 'string',
   data: 'string or object',
   calibration: 'string or object',
+  train: 'string or object',
+  trainEpochs: 'number',
   preprocess: 'string',
   metric: 'string or object',
   target: 'string',

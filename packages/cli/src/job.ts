@@ -1,6 +1,14 @@
 import { resolve } from 'node:path';
 import { PareError } from '@pare/core';
-import { type Goal, LAYOUTS, type Layout, type PareConfig, TARGET_NAMES, type TargetName } from '@pare/optimize';
+import {
+  type Goal,
+  LAYOUTS,
+  type Layout,
+  type OptimizeOptions,
+  type PareConfig,
+  TARGET_NAMES,
+  type TargetName,
+} from '@pare/optimize';
 import { type Dataset, type Gates, type Metric, metricByName } from '@pare/verify';
 import { openData } from '@pare/verify/node';
 import { importModule, type LoadedConfig, loadConfig } from './config.js';
@@ -72,6 +80,15 @@ export class Job {
 
   async calibration(): Promise<Dataset | undefined> {
     return this.#dataset(this.flags.calibration, this.#config.calibration);
+  }
+
+  /** What `optimize` may train on, by its own flags. */
+  async training(path: string | undefined, epochs: string | undefined): Promise<OptimizeOptions['train']> {
+    const data = await this.#dataset(path, this.#config.train);
+    const passes = epochs === undefined ? this.#config.trainEpochs : parseCount(epochs, '--train-epochs');
+    if (data) return { data, epochs: passes };
+    if (epochs === undefined) return undefined;
+    throw new PareError('bad-option', '--train-epochs means nothing without --train.');
   }
 
   /** Samples that choose the best weights of a training, or how many of the training samples do. */

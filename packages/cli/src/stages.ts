@@ -4,8 +4,10 @@ import type { Progress } from './progress.js';
 const NAMES: Readonly<Record<OptimizeProgress['stage'], string>> = {
   samples: 'Reading samples',
   'calibration-samples': 'Reading calibration samples',
+  'training-samples': 'Reading training samples',
   simplify: 'Simplifying',
   build: 'Building variants',
+  train: 'Training int8',
   evaluation: 'Scoring on the samples',
   layers: 'Comparing layers',
   stability: 'Trying extreme inputs',

@@ -7,6 +7,7 @@ import {
   type RefusedVariant,
   type RepeatInfo,
   type RunOptions,
+  type TrainingEvidence,
   type VariantEvidence,
   type Verified,
 } from '@pare/verify';
@@ -23,6 +24,8 @@ export interface EvidenceParts {
   /** Variants that never came to be measured. */
   readonly refused?: readonly RefusedVariant[];
   readonly warnings?: readonly string[];
+  /** How variants learned. */
+  readonly training?: readonly TrainingEvidence[];
   /** Default `latency`; null: only the gates count. */
   readonly goal?: Goal | null;
 }
@@ -39,6 +42,7 @@ export function assembleEvidence(verified: Verified, parts: EvidenceParts): Evid
     options: parts.options,
     variants: verified.variants.map((v, i) => ({ ...v, verdict: verdicts[i] as VariantEvidence['verdict'] })),
     refused: [...(parts.refused ?? []), ...verified.refused],
+    ...(parts.training && parts.training.length > 0 ? { training: parts.training } : {}),
     recommendation,
     repeat: parts.repeat,
     warnings: [...new Set([...(parts.warnings ?? []), ...verified.warnings, ...parts.data.warnings])],

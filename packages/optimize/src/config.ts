@@ -10,6 +10,10 @@ export interface PareConfig {
   readonly data?: string | Dataset;
   /** Samples for calibration; default: taken from `data`, and then not scored. */
   readonly calibration?: string | Dataset;
+  /** Samples to train on where quantizing fails the gates; none of `data`. Default: nothing is trained. */
+  readonly train?: string | Dataset;
+  /** Passes over them. Default 2. */
+  readonly trainEpochs?: number;
   /** How pictures become tensors: a preprocessing file. */
   readonly preprocess?: string;
   /** Default: chosen by the labels and the output. */

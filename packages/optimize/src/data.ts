@@ -12,6 +12,7 @@ import {
   splitData,
 } from '@pare/verify';
 import type { OnOptimizeProgress, OptimizeStage } from './progress.js';
+import type { TrainingSamples } from './train-int8.js';
 
 /** The samples of one run, apart: what calibrates never scores. */
 export interface RunData {
@@ -19,6 +20,8 @@ export interface RunData {
   /** Undefined: nothing to calibrate with. */
   readonly calibration: Dataset | undefined;
   readonly evaluation: Dataset;
+  /** What one pass over the user's samples showed; undefined for random inputs. */
+  readonly index?: DataIndex | undefined;
 }
 
 export interface RunDataOptions extends FixedShapes {
@@ -57,6 +60,7 @@ export async function prepareData(model: Model, options: RunDataOptions): Promis
     return {
       calibration: options.calibration,
       evaluation: data,
+      index,
       info: { ...about, ...sizes, warnings: index.warnings },
     };
   }
@@ -66,7 +70,29 @@ export async function prepareData(model: Model, options: RunDataOptions): Promis
   const split = splitData(data, index, { seed });
   const sizes = { calibration: split.calibration.size ?? 0, evaluation: split.evaluation.size ?? 0 };
   const warnings = [...index.warnings, ...split.warnings];
-  return { calibration: split.calibration, evaluation: split.evaluation, info: { ...about, ...sizes, warnings } };
+  return {
+    calibration: split.calibration,
+    evaluation: split.evaluation,
+    index,
+    info: { ...about, ...sizes, warnings },
+  };
+}
+
+/**
+ * Reads through samples to train on.
+ * @throws PareError `bad-data` for none, and for those that are also in the data that judges; `bad-option` when there is no such data.
+ */
+export async function prepareTraining(
+  samples: Pick<TrainingSamples, 'data' | 'epochs'>,
+  { index: judging }: RunData,
+  options: RunDataOptions,
+): Promise<TrainingSamples> {
+  if (!judging) {
+    throw new PareError('bad-option', 'Whether training helps is judged on other samples: give some as data (--data).');
+  }
+  const index = await readIndex(samples.data, 'training-samples', options);
+  refuseOverlap(index, judging, 'training');
+  return { ...samples, index };
 }
 
 function readIndex(data: Dataset, stage: OptimizeStage, options: RunDataOptions): Promise<DataIndex> {

@@ -5,9 +5,9 @@ import { type BundleSource, checkBundleFolder, writeBundle } from '@pare/bundle/
 import type { Model } from '@pare/core';
 import { writeModel } from '@pare/core/node';
 import { type Evidence, renderMarkdown, renderReport, type VariantEvidence } from '@pare/verify';
+import type { BuiltVariant } from './build.js';
 import { type Layout, modelPath } from './layout.js';
 import { hasExternalData } from './model-file.js';
-import type { BuiltVariant } from './optimize.js';
 import type { TargetName } from './targets/profile.js';
 import { version } from './version.js';
 

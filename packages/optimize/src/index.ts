@@ -1,4 +1,5 @@
 export * from './assemble.js';
+export type { BuiltVariant } from './build.js';
 export * from './config.js';
 export { calibrationFeeds, firstFeeds } from './data.js';
 export type { Delivered, PlacedFile } from './deliver.js';

@@ -1,24 +1,33 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, posix } from 'node:path';
+import { join } from 'node:path';
 import { type Engine, type Model, PareError, throwIfAborted } from '@pare/core';
-import { readModel, writeModel } from '@pare/core/node';
+import { readModel } from '@pare/core/node';
 import type { Dataset, Gates, Metric, RefusedVariant, RepeatInfo, VerifyModel } from '@pare/verify';
 import { hostInfo } from '@pare/verify/node';
 import { assembleEvidence } from './assemble.js';
-import { calibrationFeeds, firstFeeds, isDataError, prepareData, type RunData, runnableData } from './data.js';
-import { checkFolder, type Delivered, deliver, type PlacedFile } from './deliver.js';
+import { type BuiltVariant, build, type Workshop } from './build.js';
+import {
+  calibrationFeeds,
+  firstFeeds,
+  isDataError,
+  prepareData,
+  prepareTraining,
+  type RunData,
+  runnableData,
+} from './data.js';
+import { checkFolder, type Delivered, deliver } from './deliver.js';
 import type { Goal } from './goal.js';
-import { type Layout, modelPath } from './layout.js';
+import type { Layout } from './layout.js';
 import { measureFor, measurementCaveats, refuseUnmeasurable } from './measure.js';
 import { mixedRecipe, needsMixed } from './mixed.js';
 import { describeModelFile } from './model-file.js';
 import { planRecipes } from './plan.js';
 import type { OnOptimizeProgress } from './progress.js';
-import { applyRecipe, type Recipe } from './recipe.js';
 import { explainFailure, refuseOpset } from './runnable.js';
 import { simplifyProven } from './simplify-proven.js';
 import { type TargetName, targetProfile } from './targets/profile.js';
+import { TRAINED, type Trained, told, trainInt8 } from './train-int8.js';
 
 export interface OptimizeOptions {
   /** ONNX file. */
@@ -31,6 +40,11 @@ export interface OptimizeOptions {
   readonly data?: Dataset | undefined;
   /** Samples for calibration; default: taken from `data`, and then not scored. */
   readonly calibration?: Dataset | undefined;
+  /**
+   * Samples to train on, where int8 fails the gates on accuracy: none of `data`. A part of them chooses the weights. Default:
+   * nothing is trained.
+   */
+  readonly train?: { readonly data: Dataset; readonly epochs?: number | undefined } | undefined;
   /** Default: chosen by the labels and the output. */
   readonly metric?: Metric | undefined;
   /** Default `node-cpu`. */
@@ -53,14 +67,6 @@ export interface OptimizeOptions {
   readonly onProgress?: OnOptimizeProgress | undefined;
 }
 
-/** A variant as a file that waits to be measured. */
-export interface BuiltVariant {
-  readonly recipe: Recipe;
-  readonly verifyModel: VerifyModel;
-  /** The model file first, then external data. */
-  readonly files: readonly PlacedFile[];
-}
-
 /**
  * The main job: simplifies the model, builds every variant that makes sense for the target, measures each against the
  * original, refuses what is worse with a reason, and writes the rest with the evidence to `output`.
@@ -75,6 +81,7 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
   refuseOpset(model);
   const info = await describeModelFile(options.model, model, { signal });
   const given = await prepareData(model, { ...options, seed });
+  const samples = options.train && (await prepareTraining(options.train, given, { ...options, seed }));
   const staging = await mkdtemp(join(tmpdir(), 'pare-optimize-'));
   try {
     const settings = { fixShapes: options.fixShapes ?? {}, fixDims: options.fixDims ?? {} };
@@ -88,12 +95,11 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     const run = await runnableData(given, simplified, proven.shapes, options);
     // Samples that the fixed shapes do not take would refuse every variant, one by one.
     await firstFeeds(run.evaluation, simplified, engine, signal);
+    if (samples) await firstFeeds(samples.data, simplified, engine, signal);
     const simplification = [{ transform: 'simplify', options: settings, notes: proven.notes }];
+    const workshop: Workshop = { engine, simplified, simplification, staging, layout: options.layout, signal };
     const { recipes, refused } = await planRecipes(simplified, profile, { calibrated: run.calibration !== undefined });
-    await checkFolder(
-      options,
-      recipes.map((recipe) => recipe.name),
-    );
+    await checkFolder(options, [...recipes.map((recipe) => recipe.name), ...(samples ? [TRAINED] : [])]);
     const built: BuiltVariant[] = [];
     const failed: RefusedVariant[] = [...refused];
     const queue = [...recipes];
@@ -104,7 +110,7 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
       };
       tell(recipe.name);
       try {
-        const variant = await build(recipe, simplified, simplification, run, { ...options, staging, tell });
+        const variant = await build(recipe, run, tell, workshop);
         built.push(variant);
         if (recipe.name === 'int8' && (await isNoisy(variant, simplified, run, options)))
           queue.unshift(mixedRecipe(recipe));
@@ -117,6 +123,33 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     }
     options.onProgress?.({ stage: 'build', done: recipes.length, total: recipes.length });
     const original: VerifyModel = { name: 'original', model: options.model, graph: model, bytes: info.bytes };
+    let trained: Trained | undefined;
+    if (samples) {
+      const { evaluation } = run;
+      const { metric } = options;
+      const onProgress: Parameters<typeof trainInt8>[0]['onProgress'] = ({ step, steps, epoch, loss }) =>
+        options.onProgress?.({
+          stage: 'train',
+          done: step,
+          total: steps,
+          what: `epoch ${epoch}, loss ${loss.toPrecision(3)}`,
+        });
+      const attempt = {
+        samples,
+        original,
+        built,
+        refused: failed,
+        evaluation,
+        metric,
+        gates,
+        threads,
+        seed,
+        onProgress,
+      };
+      trained = await trainInt8(attempt, workshop);
+      if ('variant' in trained) built.push(trained.variant);
+      else failed.push(trained.refused);
+    }
     const { verified, engine: measuredOn } = await measureFor(
       profile,
       engine,
@@ -139,6 +172,7 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
       host: hostInfo(measuredOn),
       options: { target, threads, batchSize: 1, seed, gates },
       refused: failed,
+      training: trained && 'training' in trained ? [told(trained.training, verified.variants)] : [],
       goal: options.goal ?? 'latency',
       warnings: [...(proven.warning === undefined ? [] : [proven.warning]), ...measurementCaveats(profile)],
       repeat: options.repeat ?? { command: '', config: null },
@@ -162,47 +196,4 @@ async function isNoisy(
   if (!calibration) return false;
   const samples = calibrationFeeds(calibration, engine, simplified, signal)();
   return needsMixed(engine, simplified, verifyModel.model as string, samples, signal);
-}
-
-/** One variant: a copy of the simplified model, changed by its recipe, written to `staging`. */
-async function build(
-  recipe: Recipe,
-  simplified: Model,
-  simplification: VerifyModel['recipe'],
-  run: RunData,
-  options: OptimizeOptions & { readonly staging: string; readonly tell: (what: string) => void },
-): Promise<BuiltVariant> {
-  const { engine, signal, staging } = options;
-  const model = simplified.clone();
-  const applied = await applyRecipe(model, recipe, {
-    engine,
-    signal,
-    onProgress: (_, done) => options.tell(`${recipe.name}, calibration sample ${done}`),
-    calibration: run.calibration && calibrationFeeds(run.calibration, engine, simplified, signal),
-  });
-  // Staged under its final name: the names of external data files are written in the model.
-  const place = modelPath(recipe.name, options.layout ?? 'pare');
-  await mkdir(dirname(join(staging, place)), { recursive: true });
-  const written = await writeModel(join(staging, place), model, { signal });
-  const files = written.map((file) => ({
-    place: posix.join(posix.dirname(place), basename(file.path)),
-    file: file.path,
-  }));
-  const path = files[0]?.file ?? '';
-  // The staged file is read back: its tensors lie in the file, where the model's are still to be computed.
-  const graph = await readModel(path, { signal });
-  return {
-    recipe,
-    files,
-    verifyModel: {
-      name: recipe.name,
-      model: path,
-      graph,
-      basis: simplified,
-      bytes: written.reduce((sum, file) => sum + file.byteLength, 0),
-      files: files.map((file) => file.place),
-      recipe: [...(simplification ?? []), ...applied],
-      sessionConfig: recipe.sessionConfig ?? {},
-    },
-  };
 }

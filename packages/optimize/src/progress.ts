@@ -1,7 +1,15 @@
 import type { Stage } from '@pare/verify';
 
-/** The steps of the main job, in their order; between `build` and `write` lie those of `verify`. */
-export type OptimizeStage = 'samples' | 'calibration-samples' | 'simplify' | 'build' | Stage | 'write';
+/** The steps of the main job, in their order (some only where there is something to train); between `build` and `write` lie those of `verify`. */
+export type OptimizeStage =
+  | 'samples'
+  | 'calibration-samples'
+  | 'training-samples'
+  | 'simplify'
+  | 'build'
+  | 'train'
+  | Stage
+  | 'write';
 
 export interface OptimizeProgress {
   readonly stage: OptimizeStage;

@@ -18,6 +18,8 @@ import {
 import { showStages } from '../stages.js';
 
 interface Flags extends JobFlags {
+  readonly train?: string;
+  readonly trainEpochs?: string;
   readonly json?: boolean;
 }
 
@@ -37,7 +39,10 @@ export const optimize: Register = (program, run) => {
     command,
     dataOptions,
     (c) =>
-      c.option('--calibration <path>', 'samples for calibration (default: some of --data, which are then not scored)'),
+      c
+        .option('--calibration <path>', 'samples for calibration (default: some of --data, which are then not scored)')
+        .option('--train <path>', 'samples to train int8 on where it fails the gates on accuracy; none of --data')
+        .option('--train-epochs <n>', 'passes over them (default: 2)'),
     metricOption,
     (c) => c.option('--target <name>', 'node-cpu, web-wasm or web-webgpu (default: node-cpu)'),
     gateOptions,
@@ -51,6 +56,7 @@ export const optimize: Register = (program, run) => {
     jsonOption('the evidence'),
     examples(
       'optimize model.onnx --data val.npz --max-drop 1% -o dist/',
+      'optimize model.onnx --data val.npz --max-drop 0.5% --train train.npz --train-epochs 3',
       'optimize model.onnx --data val/ --preprocess preprocessor_config.json --target web-wasm --goal size',
       'optimize                      # everything from pare.config.ts',
     ),
@@ -64,6 +70,7 @@ export const optimize: Register = (program, run) => {
         engine: engine(),
         data: await job.data(),
         calibration: await job.calibration(),
+        train: await job.training(flags.train, flags.trainEpochs),
         metric: await job.metric(),
         target,
         gates,

@@ -119,17 +119,21 @@ function stratified(indices: readonly number[], index: DataIndex, seed: number):
 }
 
 /**
- * Refuses calibration data that is also evaluation data.
+ * Refuses data that made a variant (calibrated or trained it) and is also evaluation data.
  * @throws PareError `bad-data` with how many samples are in both.
  */
-export function refuseOverlap(calibration: DataIndex, evaluation: DataIndex): void {
-  const known = new Set(calibration.samples.map((s) => s.hash));
+export function refuseOverlap(
+  making: DataIndex,
+  evaluation: DataIndex,
+  what: 'calibration' | 'training' = 'calibration',
+): void {
+  const known = new Set(making.samples.map((s) => s.hash));
   const shared = evaluation.samples.filter((s) => known.has(s.hash)).length;
   if (shared > 0) {
     throw new PareError(
       'bad-data',
-      `${shared} of the ${evaluation.samples.length} evaluation samples are also calibration samples; an accuracy measured ` +
-        'on them would flatter the variant. Give disjoint data, or one dataset and let Pare split it.',
+      `${shared} of the ${evaluation.samples.length} evaluation samples are also ${what} samples; an accuracy measured ` +
+        `on them would flatter the variant. Give disjoint data${what === 'calibration' ? ', or one dataset and let Pare split it' : ''}.`,
     );
   }
 }

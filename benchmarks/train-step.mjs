@@ -42,7 +42,7 @@ async function serve() {
     import('./networks.mjs'),
   ]);
   const { crossEntropy, sgd, TrainingSession, updateParameters } = train;
-  const engine = nodeEngine({ isolated: true });
+  const engine = nodeEngine();
   const optimizer = sgd({ momentum: 0.9 });
   let session;
   let batch;

@@ -28,6 +28,11 @@ export interface SessionOptions {
    * activations. Default true.
    */
   readonly memoryPattern?: boolean;
+  /**
+   * A thread of its own, to run at the same time as other sessions. Default false: the native engine runs one session at a
+   * time, so that no measurement disturbs another.
+   */
+  readonly isolated?: boolean;
   /** Runtime config entries, for example `{ 'session.x64quantprecision': '1' }`. */
   readonly config?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;

@@ -107,7 +107,7 @@ export class TrainingSession {
     });
     const parameters = await openParameters(graph, options.treat);
     const statistics = await RunningStatistics.of(graph.batchStatistics, (name) => initializer(model, name));
-    const settings = { ...RUNTIME, threads, ...(signal ? { signal } : {}) };
+    const settings = { ...RUNTIME, threads, isolated: shards > 1, ...(signal ? { signal } : {}) };
     const opening = Array.from({ length: shards }, () => engine.open(graph.model, settings));
     const opened = await Promise.allSettled(opening);
     const failed = opened.find((result) => result.status === 'rejected');

@@ -112,6 +112,18 @@ describe.each([
     await b.close();
   });
 
+  it('runs an isolated session beside another one', async () => {
+    const [first, second] = [await engine.open(matmuls()), await engine.open(matmuls(), { isolated: true })];
+    let isRunning = true;
+    const long = first.time({ x: rows(512) }, 60).finally(() => {
+      isRunning = false;
+    });
+    await second.run({ x: rows(1) });
+    expect(isRunning).toBe(true);
+    await Promise.all([long, second.close()]);
+    await first.close();
+  });
+
   it('gives up at once when aborted, and closes without waiting for the whole queue', async () => {
     const own = create();
     const controller = new AbortController();

@@ -3,20 +3,11 @@ import type { Engine } from '../engine.js';
 import { stageForNative } from './stage-model.js';
 import { WorkerEngine } from './worker-engine.js';
 
-/** Options of `nodeEngine`. */
-export interface NodeEngineOptions {
-  /**
-   * Each session in a thread of its own, so that several run at the same time, as the shards of a training batch do. Default:
-   * all in one thread, one run at a time, so that no measurement disturbs another.
-   */
-  readonly isolated?: boolean;
-}
-
 /**
- * ONNX Runtime on the CPU, native (`onnxruntime-node`), in worker threads. Its reports of usage to its maker, and the files that
- * it writes for them, are switched off unless the environment says otherwise (`ORT_DISABLE_TELEMETRY=0`).
+ * ONNX Runtime on the CPU, native (`onnxruntime-node`), in a worker thread of its own. Its reports of usage to its maker, and the
+ * files that it writes for them, are switched off unless the environment says otherwise (`ORT_DISABLE_TELEMETRY=0`).
  */
-export function nodeEngine({ isolated = false }: NodeEngineOptions = {}): Engine {
+export function nodeEngine(): Engine {
   // Here and not in the worker: only the main thread's variables are those of the process.
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
   const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
@@ -24,6 +15,6 @@ export function nodeEngine({ isolated = false }: NodeEngineOptions = {}): Engine
     name: `onnxruntime-node ${version}`,
     runtime: 'native',
     stage: stageForNative,
-    isolated,
+    isolated: false,
   });
 }

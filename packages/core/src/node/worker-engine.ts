@@ -15,7 +15,7 @@ export interface EngineKind {
   readonly stage: (model: Model | Uint8Array | string, signal?: AbortSignal) => Promise<StagedModel>;
   /** Most intra-op threads. Default: any number. */
   readonly maxThreads?: number;
-  /** Each open session has a thread, and with it a runtime, of its own. */
+  /** Each open session has a thread, and with it a runtime, of its own, whether it asks for that or not. */
   readonly isolated: boolean;
 }
 
@@ -41,14 +41,15 @@ export class WorkerEngine implements Engine {
 
   async open(model: Model | Uint8Array | string, options: SessionOptions = {}): Promise<Session> {
     const { signal, threads = 1 } = options;
-    const { isolated, maxThreads = Number.POSITIVE_INFINITY } = this.kind;
+    const { maxThreads = Number.POSITIVE_INFINITY } = this.kind;
+    const isolated = this.kind.isolated || options.isolated === true;
     throwIfAborted(signal);
     if (threads > maxThreads) {
       throw new PareError('bad-option', `${this.name} cannot run on ${threads} threads: ask for ${maxThreads}.`);
     }
     const staged = await this.kind.stage(model, signal);
     const isSmall = sizeOf(staged) <= REUSABLE_BYTES;
-    const thread = this.#thread();
+    const thread = this.#thread(isolated);
     const release = async (): Promise<void> => {
       if (!this.#open.delete(release)) return;
       if (isolated) {
@@ -87,8 +88,8 @@ export class WorkerEngine implements Engine {
     await Promise.all([...threads.map((thread) => thread.close()), ...[...this.#open].map((release) => release())]);
   }
 
-  #thread(): EngineThread {
-    if (this.kind.isolated) return this.#idle.pop() ?? new EngineThread(this.kind.runtime);
+  #thread(isolated: boolean): EngineThread {
+    if (isolated) return this.#idle.pop() ?? new EngineThread(this.kind.runtime);
     this.#shared ??= new EngineThread(this.kind.runtime);
     return this.#shared;
   }

@@ -9,7 +9,7 @@ import {
 import { type ChannelScore, type ScoreOptions, scorerOf, weightReader } from './channel-score.js';
 import { countParameters } from './cost.js';
 import { type GoalOptions, goalOf, reach } from './goal.js';
-import { type ChannelGroup, channelGroups, removeChannels } from './groups.js';
+import { type ChannelGroup, channelGroups, type Removal, removeChannels } from './groups.js';
 import { engineOf, refuseOneShot, type Samples } from './observe.js';
 import { type KeepOptions, Plan, type Ranking } from './ranking.js';
 import { reconstructChannels } from './reconstruct.js';
@@ -27,8 +27,11 @@ export interface PruneChannelsOptions extends GoalOptions, ScoreOptions, KeepOpt
    * multiply-accumulates are counted for.
    */
   readonly samples?: Samples | undefined;
-  /** Give the layers behind the weights that make up best for what went (`reconstructChannels`). Default: with samples and an engine. */
-  readonly reconstruct?: boolean | undefined;
+  /**
+   * Give the layers behind the weights that make up best for what went (`reconstructChannels`): layer after layer, or all in one pass.
+   * Default: true with samples and an engine.
+   */
+  readonly reconstruct?: boolean | 'one-pass' | undefined;
   /** Measure the BatchNormalizations anew afterwards (`reestimateBatchNorm`). Default: with samples and an engine. */
   readonly reestimate?: boolean | undefined;
 }
@@ -41,7 +44,7 @@ export interface PruneChannelsOptions extends GoalOptions, ScoreOptions, KeepOpt
  * and gating connections. What passes an operator without a rule, a subgraph, or an output of the model stays; `notes` say why.
  * The model should be simplified first. Train it afterwards.
  * @throws PareError `bad-option` for a goal that is none, and for scores that lack what they need; `unsupported` when the goal
- *   cannot be reached; `engine`; `aborted`. The model is unchanged then.
+ *   cannot be reached; `engine`; `aborted`. The model is unchanged then, unless it was being repaired already.
  */
 export function pruneChannels(options: PruneChannelsOptions): Transform {
   goalOf(options.goal);
@@ -56,44 +59,55 @@ async function apply(model: Model, options: PruneChannelsOptions, context: Trans
   }
   const plan = await planOf(model, groups, options, context);
   const { removal, reached } = await reach(model, groups, plan, options, context);
+  // A cut that is not valid must show before the model is changed.
+  removeChannels(model.clone(), removal, options);
   const before = countParameters(model);
+  const repairs = await cutAndRepair(model, removal, options, context);
   const notes = groups.flatMap(({ name, size }, i) => {
     const gone = removal[i]?.length ?? 0;
     return gone > 0 ? [`${name}: ${size - gone} of ${size} channels left.`] : [];
   });
-  const {
-    samples,
-    signal,
-    reconstruct = canRepair(options, context),
-    reestimate = canRepair(options, context),
-  } = {
-    ...options,
-    ...context,
-  };
+  const share = (100 * (1 - countParameters(model) / before)).toFixed(1);
+  notes.push(`${(100 * reached).toFixed(1)} % of the ${goalOf(options.goal).what} went, ${share} % of the parameters.`);
+  return { changed: removal.filter((units) => units.length > 0).length, notes: [...notes, ...repairs, ...refusals] };
+}
+
+/** Removes the channels; answers what was repaired before and after, and what was not. */
+async function cutAndRepair(
+  model: Model,
+  removal: Removal,
+  options: PruneChannelsOptions,
+  context: TransformContext,
+): Promise<string[]> {
+  const canRepair = options.samples !== undefined && context.engine !== undefined;
+  const { reconstruct = canRepair, reestimate = canRepair } = options;
+  const notes: string[] = [];
   if (reconstruct) {
-    const observe = { ...options, engine: engineOf(context), samples: samplesOf(samples), signal };
-    notes.push(...(await reconstructChannels(model, removal, observe)));
+    const refusals = await reconstructChannels(model, removal, {
+      ...options,
+      engine: engineOf(context),
+      samples: samplesOf(options),
+      signal: context.signal,
+      sequential: reconstruct !== 'one-pass',
+      onProgress: (done, total) => context.onProgress?.('reconstruct', done, total),
+    });
+    notes.push(...refusals);
   }
   removeChannels(model, removal, options);
   if (reestimate) {
-    const { changed, notes: more } = await reestimateBatchNorm({ samples: samplesOf(samples) }).apply(model, context);
-    if (changed > 0) notes.push(...more);
+    const result = await reestimateBatchNorm({ samples: samplesOf(options) }).apply(model, context);
+    if (result.changed > 0) notes.push(...result.notes);
   }
-  const share = (100 * (1 - countParameters(model) / before)).toFixed(1);
-  notes.push(`${(100 * reached).toFixed(1)} % of the ${goalOf(options.goal).what} went, ${share} % of the parameters.`);
-  return { changed: removal.filter((units) => units.length > 0).length, notes: [...notes, ...refusals] };
+  return notes;
+}
+
+function samplesOf({ samples }: PruneChannelsOptions): Samples {
+  if (samples) return samples;
+  throw new PareError('bad-option', 'Repairing what is left after pruning needs `samples`.');
 }
 
 /** Scores that are comparable between groups as they are. */
 const COMPARABLE: ReadonlySet<unknown> = new Set<ChannelScore>(['lamp', 'random']);
-
-const canRepair = ({ samples }: PruneChannelsOptions, { engine }: TransformContext): boolean =>
-  samples !== undefined && engine !== undefined;
-
-function samplesOf(samples: Samples | undefined): Samples {
-  if (samples) return samples;
-  throw new PareError('bad-option', 'Repairing what is left after pruning needs `samples`.');
-}
 
 async function planOf(
   model: Model,

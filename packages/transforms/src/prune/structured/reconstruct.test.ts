@@ -74,6 +74,31 @@ describe('channels that others can make up for', () => {
   });
 });
 
+it('makes up for what the layers before still lack, layer after layer', async () => {
+  const b = new GraphBuilder({ seed: 5 });
+  let x = b.input('x', 'float32', ['n', 8]);
+  for (let i = 0; i < 4; i++) x = b.op('Tanh', [b.op('Gemm', [x, b.random([i === 0 ? 8 : 16, 16], { scale: 0.2 })])]);
+  const model = b.output('y', b.op('MatMul', [x, b.random([16, 4])]), 'float32').model({ opset: 17 });
+  const removal = channelGroups(model).groups.map(() => [0, 3, 4, 9, 10]);
+  const samples = [{ x: normal([300, 8], 1) }];
+  const test = { x: normal([100, 8], 2) };
+  const truth = (await runModel(engine, model, test)).y?.data as Float32Array;
+  const errors = [];
+  for (const sequential of [undefined, false, true]) {
+    const pruned = model.clone();
+    const passes: number[] = [];
+    const options = { engine, samples, onProgress: (done: number) => passes.push(done) };
+    if (sequential !== undefined) await reconstructChannels(pruned, removal, { ...options, sequential });
+    removeChannels(pruned, removal);
+    const found = (await runModel(engine, pruned, test)).y?.data as Float32Array;
+    errors.push(truth.reduce((sum, v, i) => sum + (v - (found[i] as number)) ** 2, 0));
+    expect(passes).toEqual(sequential === undefined ? [] : sequential ? [1, 2, 3, 4] : [1]);
+  }
+  const [plain = 0, once = 0, sequential = 0] = errors;
+  expect(once).toBeLessThan(plain);
+  expect(sequential).toBeLessThan(0.9 * once);
+});
+
 it('is at the optimum: no other weights of the layer behind come nearer on the samples', async () => {
   const b = new GraphBuilder();
   const x = b.input('x', 'float32', ['n', 6]);

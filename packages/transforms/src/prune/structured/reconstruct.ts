@@ -10,7 +10,7 @@ import { type Observed, type ObservedAxis, type ObserveOptions, observeChannels 
 import { replaceConstant } from './replace-constant.js';
 
 /** Options of `reconstructChannels`. */
-export interface ReconstructOptions extends ObserveOptions, NodeSelection {
+export interface ReconstructOptions extends Omit<ObserveOptions, 'onProgress'>, NodeSelection {
   /** Ridge, as a share of the mean square of the channels that stay. Default 0.001. */
   readonly damping?: number | undefined;
   /**
@@ -18,6 +18,8 @@ export interface ReconstructOptions extends ObserveOptions, NodeSelection {
    * a row, and much better. False: all from the original model, in one pass. Default true.
    */
   readonly sequential?: boolean | undefined;
+  /** Called after each pass. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** A matrix of products of more channels than this is not collected. */
@@ -49,23 +51,21 @@ export async function reconstructChannels(
   await zeroRemoved(analysis.places, cut);
   const levels = options.sequential === false ? [able.filter(loses)] : levelsOf(model, able);
   // Before the first layer that loses anything there is nothing to make up for.
-  for (const level of levels.slice(
-    Math.max(
-      0,
-      levels.findIndex((each) => each.some(loses)),
-    ),
-  )) {
+  const first = levels.findIndex((level) => level.some(loses));
+  const affected = first < 0 ? [] : levels.slice(first);
+  for (const [done, level] of affected.entries()) {
     const axes = axesOf(level);
-    if (!able.some(loses)) break;
     const source = options.sequential === false ? original : model;
     const { model: both, others } = sideBySide(source, original, axes);
-    const observed = await observeChannels(both, others, ['gram', 'sum', 'cross', 'other-sum'], options);
+    const quiet = { ...options, onProgress: undefined };
+    const observed = await observeChannels(both, others, ['gram', 'sum', 'cross', 'other-sum'], quiet);
     for (const consumer of level) {
       const i = axes.findIndex(({ name, axis }) => name === consumer.data.name && axis === consumer.axis);
       const { node, place } = consumer;
       const computed = analysis.places.filter((p) => p.node === node && p.input === place.input && p.role === 'output');
       await adjust(consumer, computed, cut, observed[i] as Observed, options.damping ?? 1e-3);
     }
+    options.onProgress?.(done + 1, affected.length);
   }
   return consumers.filter(loses).flatMap((consumer) => refusals.get(consumer) ?? []);
 }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openBundle } from '@pare/bundle/node';
 import { nodeEngine, readModel, writeModel } from '@pare/core/node';
-import { type Evidence, encodeNpz } from '@pare/verify';
+import { EVIDENCE_SCHEMA, type Evidence, encodeNpz } from '@pare/verify';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { command, noise, type Outcome, project, samples, scratch, tree } from './fixtures.js';
@@ -35,7 +35,7 @@ ajv.addSchema(json('verify/evidence.schema.json'));
 function checked<T>({ code, out, err }: Outcome, kind: string, exitCode = 0): T {
   expect(code, err).toBe(exitCode);
   const value: unknown = JSON.parse(out);
-  const id = `pare-${kind}/1.0`;
+  const id = kind === 'evidence' ? EVIDENCE_SCHEMA : `pare-${kind}/1.0`;
   const validate = ajv.getSchema(id) ?? ajv.compile(json(`cli/schemas/${kind}.schema.json`));
   expect(validate(value), JSON.stringify(validate.errors)).toBe(true);
   expect((value as { schema: string }).schema).toBe(id);
@@ -59,19 +59,25 @@ async function difference(a: string, b: string): Promise<number> {
 }
 
 describe('help', () => {
-  it.each(['inspect', 'simplify', 'quantize', 'verify', 'bench', 'optimize'])('%s shows its examples', async (name) => {
-    const { code, out } = await command([name, '--help']);
-    expect(code).toBe(0);
-    expect(out).toContain(`Usage: pare ${name}`);
-    expect(out).toContain('--json');
-    const examples = out.split('Examples:\n')[1]?.trim().split('\n') ?? [];
-    expect(examples.length).toBeGreaterThanOrEqual(2);
-    // What the help shows can be typed: every flag in it is one of the command's.
-    for (const flag of examples.join(' ').match(/--[a-z-]+/g) ?? []) expect(out.split('Examples:')[0]).toContain(flag);
-  });
+  it.each(['inspect', 'simplify', 'quantize', 'prune', 'finetune', 'distill', 'verify', 'bench', 'optimize'])(
+    '%s shows its examples',
+    async (name) => {
+      const { code, out } = await command([name, '--help']);
+      expect(code).toBe(0);
+      expect(out).toContain(`Usage: pare ${name}`);
+      expect(out).toContain('--json');
+      const examples = out.split('Examples:\n')[1]?.trim().split('\n') ?? [];
+      expect(examples.length).toBeGreaterThanOrEqual(2);
+      // What the help shows can be typed: every flag in it is one of the command's.
+      for (const flag of examples.join(' ').match(/--[a-z-]+/g) ?? [])
+        expect(out.split('Examples:')[0]).toContain(flag);
+    },
+  );
 
   it('lists the commands, and the version', async () => {
-    expect((await command(['--help'])).out).toMatch(/inspect[\s\S]*simplify[\s\S]*optimize/);
+    expect((await command(['--help'])).out).toMatch(
+      /inspect[\s\S]*simplify[\s\S]*quantize[\s\S]*prune[\s\S]*finetune[\s\S]*distill[\s\S]*verify[\s\S]*optimize/,
+    );
     expect((await command(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });

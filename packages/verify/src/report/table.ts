@@ -216,7 +216,11 @@ function warnings(evidence: Evidence, width: number, style: Style): string[] {
   return lines.length > 0 ? [...lines, ''] : [];
 }
 
-function verdicts({ variants, refused, recommendation }: Evidence, width: number, style: Style): string[] {
+function verdicts(
+  { variants, refused, training = [], recommendation }: Evidence,
+  width: number,
+  style: Style,
+): string[] {
   const best = variants.find((v) => v.name === recommendation.variant);
   const title =
     best === undefined || best.isOriginal ? 'Keep the original.' : `Ship ${visible(recommendation.variant)}.`;
@@ -228,6 +232,7 @@ function verdicts({ variants, refused, recommendation }: Evidence, width: number
   };
   for (const v of variants) if (v.verdict.status === 'refused') list('✕', v.name, v.verdict.reasons);
   for (const r of refused) list('–', r.name, [r.reason]);
+  for (const t of training) list('•', t.name, t.notes);
   return lines;
 }
 

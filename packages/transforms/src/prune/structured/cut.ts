@@ -75,26 +75,22 @@ interface Shorter {
 }
 
 function cutConstants(places: readonly Place[], cut: Cut): void {
-  const values = new Map<Value, Map<string, Shorter>>();
+  const values = new Map<Value, Shorter[]>();
   for (const { node, input, value, tensor, axis, channels } of places) {
-    const uses = values.get(value) ?? new Map<string, Shorter>();
+    const uses = values.get(value) ?? [];
     values.set(value, uses);
-    const key = `${nodeNumber(node)}:${input}`;
-    const use = uses.get(key) ?? { node, input, tensor, kept: new Map() };
-    uses.set(key, use);
+    const use = uses.find((each) => each.node === node && each.input === input) ?? {
+      node,
+      input,
+      tensor,
+      kept: new Map(),
+    };
+    if (!uses.includes(use)) uses.push(use);
     const kept = cut.kept(channels);
     if (kept.length < channels.length) use.kept.set(axis, kept);
   }
-  for (const [value, uses] of values) replaceConstant(value, [...uses.values()], cut);
+  for (const [value, uses] of values) replaceConstant(value, uses, cut);
 }
-
-const numbers = new WeakMap<Node, number>();
-let nodes = 0;
-const nodeNumber = (node: Node): number => {
-  const known = numbers.get(node) ?? nodes++;
-  numbers.set(node, known);
-  return known;
-};
 
 /** Uses that keep the same share one tensor. An initializer that nobody reads whole any more keeps its name for the first. */
 function replaceConstant(value: Value, uses: readonly Shorter[], cut: Cut): void {

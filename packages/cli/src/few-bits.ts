@@ -31,9 +31,6 @@ export function fewBits(to: string): Precision | undefined {
 
 const METHODS = ['min-max', 'moving-average', 'percentile', 'entropy', 'mse'] as const;
 
-/** Passes that fold normalizations, which training wants apart. */
-export const FOLDING = ['fuse-affine-after-weights', 'fuse-affine-before-weights'];
-
 /** Quantizes `model` in place, with training when `--train` says so. `patterns`: the nodes to take and to leave. */
 export async function quantizeToFewBits(
   model: Model,

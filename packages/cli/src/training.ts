@@ -51,6 +51,9 @@ const SCHEDULES = ['one-cycle', 'cosine', 'constant'] as const;
 const DECAY = { adamw: 0.01, sgd: 5e-4 } as const;
 const RATE = { adamw: 1e-3, sgd: 0.05 } as const;
 
+/** Passes of `simplify` that fold normalizations into weights: training, and measuring them anew, want them apart. */
+export const FOLDING = ['fuse-affine-after-weights', 'fuse-affine-before-weights'];
+
 /** Flags that only training has a use for. */
 const TRAINING = [
   'val',

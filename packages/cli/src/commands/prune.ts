@@ -40,6 +40,7 @@ import { trainingOf, writeTrainingReport } from '../report.js';
 import { showTransform } from '../stages.js';
 import type { Terminal } from '../terminal.js';
 import {
+  FOLDING,
   forgetCheckpoints,
   printKept,
   printTraining,
@@ -282,9 +283,6 @@ async function someOf(data: Dataset | undefined, flags: Flags, seed: number): Pr
       .sort((a, b) => a - b),
   );
 }
-
-/** Normalizations stay apart from the weights: they are measured anew after the cut, and are trained afterwards. */
-const FOLDING = ['fuse-affine-after-weights', 'fuse-affine-before-weights'];
 
 async function simplified(
   model: Model,

@@ -14,7 +14,7 @@ import {
 import { LOSSES } from '@pare/train';
 import type { RecipeStep as AppliedStep, Dataset, TrainingEvidence } from '@pare/verify';
 import { type CommandContext, EXIT } from '../command.js';
-import { type FewBitsFlags, FOLDING, fewBits, quantizeToFewBits } from '../few-bits.js';
+import { type FewBitsFlags, fewBits, quantizeToFewBits } from '../few-bits.js';
 import { bytes, noteLines } from '../format.js';
 import { Job } from '../job.js';
 import type { Register } from '../main.js';
@@ -23,7 +23,7 @@ import { configOption, dataOptions, examples, jsonOption, shapeOptions, withOpti
 import { collect, oneOf, parseCount } from '../parse.js';
 import { trainingOf, writeTrainingReport } from '../report.js';
 import { showTransform } from '../stages.js';
-import { forgetCheckpoints, printKept, printTraining, refuseTraining, trainingOptions } from '../training.js';
+import { FOLDING, forgetCheckpoints, printKept, printTraining, refuseTraining, trainingOptions } from '../training.js';
 
 interface Flags extends FewBitsFlags {
   readonly include?: string[];

@@ -81,6 +81,7 @@ describe('3x3 convolutions of small pictures', () => {
   it.each<[string, Case]>([
     ['8 x 8', { x: [2, 64, 8, 8], w: [64, 64, 3, 3], attributes: { pads: [1, 1, 1, 1] } }],
     ['4 x 4, with a bias', { x: [2, 64, 4, 4], w: [48, 64, 3, 3], attributes: { pads: [1, 1, 1, 1] }, withBias: true }],
+    ['14 x 13', { x: [3, 32, 14, 13], w: [40, 32, 3, 3], attributes: { pads: [1, 1, 1, 1] } }],
     ['7 x 5 to 8 x 3', { x: [2, 128, 7, 5], w: [96, 128, 3, 3], attributes: { pads: [2, 0, 1, 0] } }],
   ])('%s', (_, test) => check(test, 1e-5));
 

@@ -1,6 +1,6 @@
 import type { Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
-import { type ConvGeometry, outputDims, positions, product } from './geometry.js';
+import { type ConvGeometry, outputDims, product } from './geometry.js';
 import type { ForwardForm } from './quicken.js';
 
 /**
@@ -14,79 +14,95 @@ const POINTS = [0, -1, 1, 1 / 2, -2];
 const [OUTPUTS, KERNEL] = [4, 3];
 const LENGTH = OUTPUTS + KERNEL - 1;
 
-/** Elements that a transform of a whole picture may have. */
-const LIMIT = 2 ** 18;
+/** Larger pictures do not fit into the caches, where the passes of the transforms would have to go. */
+const MOST_OUTPUTS = 16 * 16;
+/** Fewer channels make the products too thin to pay for the transforms. */
+const LEAST_CHANNELS = 32;
 
 /**
- * 3x3 convolutions of small pictures. The transforms are one dense matrix each for all tiles of a picture, padding included, so
- * that nothing is cut into tiles or moved: v [36 tiles, images * channels] = B x, a product a frequency with u = G w, y = A m.
+ * 3x3 convolutions of small pictures. With the positions first and the channels last, the transforms along each axis are one
+ * product with a matrix for all tiles, padding included, and the products of the frequencies lie where the transforms leave
+ * them: nothing is cut into tiles.
  */
 export const winograd: ForwardForm = {
   fits: (c) => {
     const isPlain = c.groups === 1 && c.kernel.length === 2 && c.kernel.every((k) => k === KERNEL);
     if (!isPlain || [...c.strides, ...c.dilations].some((n) => n !== 1)) return false;
-    const [inputs, outputs] = [product(c.inputs), product(c.outputs)];
-    const frequencies = LENGTH ** 2 * product(tilesOf(c));
-    if (frequencies * Math.max(inputs, outputs) > LIMIT) return false;
-    const direct = KERNEL ** 2 * outputs * c.channels * c.filters;
-    const transforms = frequencies * (inputs * c.channels + outputs * c.filters);
-    return direct > 1.2 * (transforms + frequencies * c.channels * c.filters);
+    if (product(c.outputs) > MOST_OUTPUTS || Math.min(c.channels, c.filters) < LEAST_CHANNELS) return false;
+    return KERNEL ** 2 * product(c.outputs) >= 2 * LENGTH ** 2 * product(tilesOf(c));
   },
   emit: (e, c, x, w) => {
     const { batch, channels, filters } = c;
-    const [inputs, tiles, all] = [product(c.inputs), product(tilesOf(c)), LENGTH ** 2];
-    const pictures = e.reshape(x, [batch * channels, inputs]);
-    const v = e.op('Gemm', [inputTransform(e, c, x), pictures], { transB: 1 });
-    const u = e.op('Gemm', [kernelTransform(e, w), e.reshape(w, [filters * channels, KERNEL ** 2])], { transB: 1 });
-    const m = e.op('MatMul', [
-      e.reshape(v, [all, tiles * batch, channels]),
-      e.swap(e.reshape(u, [all, filters, channels])),
+    const [height, width] = c.inputs as [number, number];
+    const [rows, columns] = c.outputs as [number, number];
+    const [down, across] = tilesOf(c) as [number, number];
+    const [above, left] = c.begin as [number, number];
+
+    // [height, width, batch, channels], then [frequency, tile] instead of each axis.
+    const last = e.transpose(e.reshape(x, [batch * channels, height * width]), [1, 0]);
+    const byRows = e.op('Gemm', [
+      inputTransform(e, x, height, down, above),
+      e.reshape(last, [height, width * batch * channels]),
     ]);
-    const flat = e.reshape(m, [all * tiles, batch * filters]);
-    const y = e.op('Gemm', [flat, outputTransform(e, c, x)], { transA: 1 });
-    return e.reshape(y, outputDims(c));
+    const v = e.op('MatMul', [
+      inputTransform(e, x, width, across, left),
+      e.reshape(byRows, [LENGTH * down, width, batch * channels]),
+    ]);
+    const kernels = e.reshape(w, [filters * channels, KERNEL ** 2]);
+    const u = e.op('Gemm', [kernelTransform(e, w), kernels], { transB: 1 });
+    const m = e.op('MatMul', [
+      e.reshape(v, [LENGTH, down, LENGTH, across * batch, channels]),
+      e.swap(e.reshape(u, [LENGTH, 1, LENGTH, filters, channels])),
+    ]);
+
+    // And back.
+    const byColumns = e.op('MatMul', [
+      outputTransform(e, x, columns, across),
+      e.reshape(m, [LENGTH * down, LENGTH * across, batch * filters]),
+    ]);
+    const y = e.op('Gemm', [
+      outputTransform(e, x, rows, down),
+      e.reshape(byColumns, [LENGTH * down, columns * batch * filters]),
+    ]);
+    return e.reshape(e.transpose(e.reshape(y, [rows * columns, batch * filters]), [1, 0]), outputDims(c));
   },
 };
 
 const tilesOf = (c: ConvGeometry): number[] => c.outputs.map((n) => Math.ceil(n / OUTPUTS));
 
-/** [frequencies * tiles, inputs] */
-function inputTransform(e: Emitter, c: ConvGeometry, like: Value): Value {
-  return table(e, like, [positions([LENGTH, LENGTH]), positions(tilesOf(c))], positions(c.inputs), ([f, tile], p) =>
-    product(
-      p.map((v, i) => INPUT[f?.[i] as number]?.[v + (c.begin[i] as number) - OUTPUTS * (tile?.[i] as number)] ?? 0),
-    ),
-  );
+/** B for all tiles of an axis: [6 tiles, inputs]. Zeros stand for the padding: `begin` of them before the first input. */
+function inputTransform(e: Emitter, like: Value, inputs: number, tiles: number, begin: number): Value {
+  return matrix(e, like, LENGTH * tiles, inputs, (row, i) => {
+    const [frequency, tile] = [Math.floor(row / tiles), row % tiles];
+    return INPUT[frequency]?.[i + begin - OUTPUTS * tile] ?? 0;
+  });
 }
 
-/** [frequencies, kernel] */
+/** A for all tiles of an axis: [outputs, 6 tiles]. */
+function outputTransform(e: Emitter, like: Value, outputs: number, tiles: number): Value {
+  return matrix(e, like, outputs, LENGTH * tiles, (o, column) => {
+    const [frequency, tile] = [Math.floor(column / tiles), column % tiles];
+    return RESULT[o - OUTPUTS * tile]?.[frequency] ?? 0;
+  });
+}
+
+/** G on both axes: [36, 9]. */
 function kernelTransform(e: Emitter, like: Value): Value {
-  return table(e, like, [positions([LENGTH, LENGTH])], positions([KERNEL, KERNEL]), ([f], t) =>
-    product(t.map((v, i) => KERNELS[f?.[i] as number]?.[v] as number)),
-  );
+  return matrix(e, like, LENGTH ** 2, KERNEL ** 2, (row, t) => {
+    const along = (f: number, i: number): number => KERNELS[f]?.[i] as number;
+    return along(Math.floor(row / LENGTH), Math.floor(t / KERNEL)) * along(row % LENGTH, t % KERNEL);
+  });
 }
 
-/** [frequencies * tiles, outputs] */
-function outputTransform(e: Emitter, c: ConvGeometry, like: Value): Value {
-  return table(e, like, [positions([LENGTH, LENGTH]), positions(tilesOf(c))], positions(c.outputs), ([f, tile], p) =>
-    product(p.map((v, i) => RESULT[v - OUTPUTS * (tile?.[i] as number)]?.[f?.[i] as number] ?? 0)),
-  );
-}
-
-/** A constant matrix: a row for each combination of `rows`, a column for each of `columns`. */
-function table(
+function matrix(
   e: Emitter,
   like: Value,
-  rows: readonly (readonly number[][])[],
-  columns: readonly number[][],
-  element: (row: readonly number[][], column: readonly number[]) => number,
+  rows: number,
+  columns: number,
+  element: (row: number, column: number) => number,
 ): Value {
-  const combinations = rows.reduce<number[][][]>(
-    (all, part) => all.flatMap((lead) => part.map((p) => [...lead, p])),
-    [[]],
-  );
-  const values = combinations.flatMap((row) => columns.map((column) => element(row, column)));
-  return e.constant(e.dtype(like), [combinations.length, columns.length], values);
+  const values = Array.from({ length: rows * columns }, (_, at) => element(Math.floor(at / columns), at % columns));
+  return e.constant(e.dtype(like), [rows, columns], values);
 }
 
 /** Coefficients of the polynomial with the given roots, lowest degree first. */

@@ -3,15 +3,16 @@ import { type Dataset, type Engine, type Feeds, type Model, PareError } from '@p
 import {
   type BatchOptions,
   crossEntropy,
-  type DistillOptions,
   distill,
   exportQuantized,
   fakeQuantize,
-  type QuantizeAwareResult,
-  quantizeAware,
+  oneCycleSchedule,
+  type QuantizationPlan,
+  relativeRates,
   type TrainingData,
   type TrainOptions,
   trainingOf,
+  train as trainModel,
 } from '@pare/train';
 import { workerBatches } from '@pare/train/node';
 import {
@@ -38,6 +39,8 @@ const EPOCHS = 2;
 /** Training samples that choose the weights: a tenth, at most so many. */
 const MOST_VALIDATION = 2000;
 const BATCH = 32;
+/** Share of itself by which a weight changes in a step, at most. */
+const RATE = 2e-3;
 /** Parts of a batch that run at the same time. */
 const MOST_SHARDS = 4;
 /** Samples for the first ranges of activations. */
@@ -141,7 +144,10 @@ async function train(attempt: Attempt, why: string, workshop: Workshop): Promise
   const isClassed = index.labelled && index.classes !== null;
   const validation = Math.min(MOST_VALIDATION, Math.max(1, Math.floor(index.samples.length / 10)));
   const model = simplified.clone();
+  const ranges = feedsOf(data, simplified, engine, signal);
+  const plan = await fakeQuantize(model, { engine, signal, precision: PRECISION, samples: ranges });
   const options = {
+    ...(await gently(model, plan)),
     engine,
     signal,
     data,
@@ -152,9 +158,12 @@ async function train(attempt: Attempt, why: string, workshop: Workshop): Promise
     batches: (all: TrainingData, how: BatchOptions) => workerBatches(all, how),
     onProgress,
   };
-  const { plan, training: result } = isClassed
-    ? await quantizeAware(model, { ...options, validation, precision: PRECISION, loss: crossEntropy() })
-    : await followOriginal(model, options, workshop);
+  // Without classes there is one truth that always fits: what the model answers in float.
+  const answers = [{ kind: 'response', temperature: 'logits' } as const];
+  const result = isClassed
+    ? await trainModel(model, { ...options, validation, loss: crossEntropy() })
+    : await distill(model, { ...options, teacher: simplified, terms: answers, labels: null });
+  await exportQuantized(model, plan);
   const training = trainingEvidence({ name: TRAINED, what: 'qat', seed, result });
   const chosen = training.score ? ` ${validation} others of them chose the weights.` : '';
   const step = {
@@ -166,18 +175,22 @@ async function train(attempt: Attempt, why: string, workshop: Workshop): Promise
   return { variant, training: { ...training, notes: [why, ...training.notes] } };
 }
 
-/** Without classes there is one truth that always fits: what the model answers in float. */
-async function followOriginal(
+/** What has learned already goes on by small shares of itself; step sizes are learned by shares anyway. */
+async function gently(
   model: Model,
-  options: Omit<DistillOptions, 'teacher'>,
-  { engine, simplified, signal }: Workshop,
-): Promise<QuantizeAwareResult> {
-  const samples = feedsOf(options.data, simplified, engine, signal);
-  const plan = await fakeQuantize(model, { engine, signal, precision: PRECISION, samples });
-  const terms = [{ kind: 'response', temperature: 'logits' } as const];
-  const training = await distill(model, { ...options, ...trainingOf(plan), teacher: simplified, terms, labels: null });
-  await exportQuantized(model, plan);
-  return { plan, training };
+  plan: QuantizationPlan,
+): Promise<Pick<TrainOptions, 'parameters' | 'treat' | 'schedule'>> {
+  const { parameters, treat } = trainingOf(plan);
+  const steps = new Set([...plan.weights, ...plan.activations].flatMap(({ scale }) => scale));
+  const rates = await relativeRates(
+    model,
+    parameters.filter((name) => !steps.has(name)),
+  );
+  return {
+    parameters,
+    treat: (name) => ({ ...treat(name), learningRate: rates.get(name) }),
+    schedule: (count) => oneCycleSchedule({ learningRate: RATE, steps: count }),
+  };
 }
 
 /** The first samples, for the ranges of activations. */

@@ -2,6 +2,7 @@ import type { Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
 import { type ConvGeometry, outputDims, product } from './geometry.js';
 import type { ForwardForm } from './quicken.js';
+import { turned } from './taps.js';
 
 /**
  * Winograd's minimal filtering F(4, 3): four outputs of a kernel of three from six products instead of twelve, y = A ((G w) *
@@ -39,7 +40,7 @@ export const winograd: ForwardForm = {
     const [above, left] = c.begin as [number, number];
 
     // [height, width, batch, channels], then [frequency, tile] instead of each axis.
-    const last = e.transpose(e.reshape(x, [batch * channels, height * width]), [1, 0]);
+    const last = turned(e, x, batch * channels);
     const byRows = e.op('Gemm', [
       inputTransform(e, x, height, down, above),
       e.reshape(last, [height, width * batch * channels]),
@@ -64,7 +65,7 @@ export const winograd: ForwardForm = {
       outputTransform(e, x, rows, down),
       e.reshape(byColumns, [LENGTH * down, columns * batch * filters]),
     ]);
-    return e.reshape(e.transpose(e.reshape(y, [rows * columns, batch * filters]), [1, 0]), outputDims(c));
+    return e.reshape(turned(e, y, rows * columns), outputDims(c));
   },
 };
 

@@ -47,13 +47,12 @@ export const INPUT_FORMS: Readonly<Record<InputFormName, InputForm>> = {
       return e.pad(result, [0, 0, ...cropped], [0, 0, ...short]);
     },
   },
-  // A kernel of one: multiply at the size of y, then put zeros between.
+  // A kernel of one with a stride: multiply at the size of y, then put zeros between.
   pointwise: {
-    fits: isPointwise,
+    fits: (c) => isPointwise(c) && isStrided(c),
     emit: (e, c, g, w) => {
       const none = c.kernel.map(() => 0);
-      const dense = convolve(e, c, g, turned(e, c, w), none, none, c.dilations);
-      return isStrided(c) ? interleave(e, c, dense) : cropOrPad(e, c, dense);
+      return interleave(e, c, convolve(e, c, g, turned(e, c, w), none, none, c.dilations));
     },
   },
   // One convolution for each of the strides' phases, whose results are the pixels of a block.
@@ -141,11 +140,6 @@ function interleave(e: Emitter, c: ConvGeometry, dense: Value): Value {
   const none = new Array<number>(2 + 2 * c.outputs.length).fill(0);
   const zeros = none.map((n, i) => (i >= 2 && i % 2 === 1 ? (c.strides[(i - 3) / 2] as number) - 1 : n));
   const spread = c.outputs.map((n, i) => n * (c.strides[i] as number));
-  return cropOrPad(e, c, e.reshape(e.pad(split, none, zeros), [...lead, ...spread]));
-}
-
-/** Zeros or nothing after the spatial axes, to the size of x. */
-function cropOrPad(e: Emitter, c: ConvGeometry, value: Value): Value {
-  const dims = e.shape(value).slice(2);
-  return e.pad(value, [0, 0, ...dims.map(() => 0)], [0, 0, ...dims.map((d, i) => (c.inputs[i] as number) - d)]);
+  const all = e.reshape(e.pad(split, none, zeros), [...lead, ...spread]);
+  return e.pad(all, [0, 0, ...spread.map(() => 0)], [0, 0, ...spread.map((n, i) => (c.inputs[i] as number) - n)]);
 }

@@ -1,6 +1,6 @@
 import { type Node, topologicalSort, type Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
-import { depthwiseProducts } from './dense-depthwise.js';
+import { depthwiseProducts } from './depthwise-products.js';
 import { type ConvGeometry, convGeometry, outputChannels } from './geometry.js';
 import { winograd } from './winograd.js';
 

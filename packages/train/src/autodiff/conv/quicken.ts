@@ -1,4 +1,4 @@
-import { type Node, topologicalSort, type Value } from '@pare/core';
+import { type Node, staticShape, topologicalSort, type Value } from '@pare/core';
 import type { Emitter } from '../emitter.js';
 import { depthwiseProducts } from './depthwise-products.js';
 import { type ConvGeometry, convGeometry, outputChannels } from './geometry.js';
@@ -21,7 +21,7 @@ export function quickenConvolutions(e: Emitter): void {
   let changed = false;
   for (const node of [...e.graph.nodes()]) {
     const [x, w, b] = node.inputs;
-    if (!node.is('Conv') || !x || !w || e.size(x) === 0) continue;
+    if (!node.is('Conv') || !x || !w || ![x, w, node.output].every((v) => isPlain(e, v))) continue;
     const c = convGeometry(node, e.shape(x), e.shape(w), e.shape(node.output));
     const form = FORMS.find((f) => f.fits(c));
     if (!form) continue;
@@ -30,6 +30,13 @@ export function quickenConvolutions(e: Emitter): void {
     changed = true;
   }
   if (changed) topologicalSort(e.graph);
+}
+
+/** A float32 tensor of known shape that is not empty. */
+function isPlain(e: Emitter, value: Value): boolean {
+  const type = e.inference.typeOf(value);
+  if (type?.kind !== 'tensor' || type.dtype !== 'float32') return false;
+  return staticShape(type.shape)?.every((d) => d > 0) === true;
 }
 
 function replace(e: Emitter, node: Node, value: Value): void {

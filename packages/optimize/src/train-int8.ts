@@ -7,8 +7,6 @@ import {
   exportQuantized,
   fakeQuantize,
   oneCycleSchedule,
-  type QuantizationPlan,
-  relativeRates,
   type TrainingData,
   type TrainOptions,
   trainingOf,
@@ -39,7 +37,7 @@ const EPOCHS = 2;
 /** Training samples that choose the weights: a tenth, at most so many. */
 const MOST_VALIDATION = 2000;
 const BATCH = 32;
-/** Share of itself by which a weight changes in a step, at most. */
+/** Share of its tensor's size by which a weight changes in a step, at most: it has learned already. */
 const RATE = 2e-3;
 /** Parts of a batch that run at the same time. */
 const MOST_SHARDS = 4;
@@ -147,7 +145,9 @@ async function train(attempt: Attempt, why: string, workshop: Workshop): Promise
   const ranges = feedsOf(data, simplified, engine, signal);
   const plan = await fakeQuantize(model, { engine, signal, precision: PRECISION, samples: ranges });
   const options = {
-    ...(await gently(model, plan)),
+    ...trainingOf(plan),
+    rates: 'relative' as const,
+    schedule: (steps: number) => oneCycleSchedule({ learningRate: RATE, steps }),
     engine,
     signal,
     data,
@@ -173,24 +173,6 @@ async function train(attempt: Attempt, why: string, workshop: Workshop): Promise
   };
   const variant = await stage({ name: TRAINED, dtype: 'int8' }, model, [step], workshop);
   return { variant, training: { ...training, notes: [why, ...training.notes] } };
-}
-
-/** What has learned already goes on by small shares of itself; step sizes are learned by shares anyway. */
-async function gently(
-  model: Model,
-  plan: QuantizationPlan,
-): Promise<Pick<TrainOptions, 'parameters' | 'treat' | 'schedule'>> {
-  const { parameters, treat } = trainingOf(plan);
-  const steps = new Set([...plan.weights, ...plan.activations].flatMap(({ scale }) => scale));
-  const rates = await relativeRates(
-    model,
-    parameters.filter((name) => !steps.has(name)),
-  );
-  return {
-    parameters,
-    treat: (name) => ({ ...treat(name), learningRate: rates.get(name) }),
-    schedule: (count) => oneCycleSchedule({ learningRate: RATE, steps: count }),
-  };
 }
 
 /** The first samples, for the ranges of activations. */

@@ -8,7 +8,6 @@ export * from './optimizer/index.js';
 export * from './parameters.js';
 export * from './prune/index.js';
 export * from './qat/index.js';
-export { relativeRates } from './relative-rates.js';
 export * from './schedule/index.js';
 export * from './session.js';
 export * from './train.js';

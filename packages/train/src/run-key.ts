@@ -20,12 +20,12 @@ const RATES = Array.from({ length: 64 }, (_, i) => i * 17);
 /** What must be equal for a run that is resumed to give the bits of one that was not interrupted. */
 export function runKey(options: TrainOptions, { fingerprint, schedule, ...facts }: RunFacts): string {
   const { epochs, seed = 1, shards = 1, threads = 1, loss } = options;
-  const { accumulate, clipNorm, average, augment, batchNorm } = options;
+  const { accumulate, clipNorm, average, augment, batchNorm, rates } = options;
   return JSON.stringify({
     model: fingerprint,
     ...facts,
     loss: loss.name,
-    rates: crc32(new Uint8Array(Float64Array.from(RATES, schedule).buffer)),
+    'learning rates': crc32(new Uint8Array(Float64Array.from(RATES, schedule).buffer)),
     epochs,
     seed,
     shards,
@@ -35,6 +35,7 @@ export function runKey(options: TrainOptions, { fingerprint, schedule, ...facts 
     average,
     augment,
     batchNorm,
+    rates,
   });
 }
 

@@ -29,8 +29,14 @@ export interface TrainingSessionOptions {
   readonly parameters?: readonly string[] | undefined;
   /** Constants that stay as they are, of those. Nothing is computed for what lies only below them. */
   readonly freeze?: ((name: string) => boolean) | undefined;
-  /** How the optimizer treats a parameter: weight decay, factors on its rate and gradient, a floor. Default `ParameterSpec`'s. */
+  /** How the optimizer treats a parameter: weight decay, factors on its rate and gradient, a limit. Default `ParameterSpec`'s. */
   readonly treat?: ((name: string, dims: readonly number[]) => Partial<ParameterSpec> | undefined) | undefined;
+  /**
+   * What the learning rate is a factor on. `absolute` (default): the step of the optimizer as it is. `relative`: that times the root
+   * mean square of each tensor of the model as it starts (1 for zeros), so that Adam changes each by the same share: what has
+   * learned goes on learning gently, whatever its units. The ratio of LAMB (You et al. 2020), taken once. A factor in `treat` wins.
+   */
+  readonly rates?: 'absolute' | 'relative' | undefined;
   /** BatchNormalization with the statistics of the batch (`batch`, default) or the running ones (`frozen`). */
   readonly batchNorm?: 'batch' | 'frozen' | undefined;
   /** Forms of the gradients of convolutions, as `autotune` measured them for the shapes of one shard. Default: a static rule. */
@@ -105,7 +111,7 @@ export class TrainingSession {
       convolutions: options.convolutions,
       scale: 1 / shards,
     });
-    const parameters = await openParameters(graph, options.treat);
+    const parameters = await openParameters(graph, options);
     const statistics = await RunningStatistics.of(graph.batchStatistics, (name) => initializer(model, name));
     const settings = { ...RUNTIME, threads, isolated: shards > 1, ...(signal ? { signal } : {}) };
     const opening = Array.from({ length: shards }, () => engine.open(graph.model, settings));
@@ -209,23 +215,28 @@ export class TrainingSession {
   }
 }
 
-async function openParameters(graph: TrainingGraph, treat: TrainingSessionOptions['treat']): Promise<ParameterStore> {
+async function openParameters(graph: TrainingGraph, { treat, rates }: TrainingSessionOptions): Promise<ParameterStore> {
   const specs: ParameterSpec[] = [];
-  for (const { name, tensor } of graph.parameters) {
+  for (const { name, tensor, of } of graph.parameters) {
     if (tensor.dtype !== 'float32') {
       throw new PareError(
         'unsupported',
         `The parameter "${name}" is ${tensor.dtype}: only float32 models are trained.`,
       );
     }
-    specs.push({
-      ...treat?.(name, tensor.dims),
-      name,
-      dims: tensor.dims,
-      values: (await tensor.toArray()) as Float32Array,
-    });
+    const { dims } = tensor;
+    const values = (await tensor.toArray()) as Float32Array;
+    const own = rates === 'relative' && of === 'model' ? { learningRate: sizeOf(values) } : {};
+    specs.push({ ...own, ...treat?.(name, dims), name, dims, values });
   }
   return new ParameterStore(specs);
+}
+
+/** Root mean square; 1 for zeros. */
+function sizeOf(values: Float32Array): number {
+  let squares = 0;
+  for (const v of values) squares += v * v;
+  return Math.sqrt(squares / values.length) || 1;
 }
 
 /** The part of `tensor` that shard `part` runs: rows of axis 0, or the whole of what has no batch axis. */

@@ -185,6 +185,33 @@ describe('train', () => {
     await expect(again).rejects.toThrow('The checkpoint is of another run: its epochs is 1, and now 2.');
   });
 
+  it('takes the same course in any units of the weights, with relative rates', async () => {
+    // The same network twice: once it reads numbers a hundred times as large, with weights a hundredth as large.
+    const course = async (unit: number): Promise<readonly number[]> => {
+      const b = new GraphBuilder({ seed: 2 });
+      const first = b.random([36, 8], { name: 'first', scale: 0.3 / unit });
+      const h = b.op('Relu', [b.op('MatMul', [b.op('Flatten', [b.input('x', 'float32', ['n', 1, 6, 6])]), first])]);
+      const model = b.output('y', b.op('MatMul', [h, b.random([8, 3], { name: 'second', scale: 0.5 })])).model();
+      const scaled = pictures(96, 4).map(({ inputs, label }): Sample => {
+        const { dims, data: pixels } = inputs.x as { dims: readonly number[]; data: Float32Array };
+        return { inputs: { x: { dtype: 'float32', dims, data: pixels.map((v) => v * unit) } }, label };
+      });
+      const { curve } = await train(model, {
+        engine,
+        data: datasetOf(scaled),
+        loss: crossEntropy(),
+        epochs: 3,
+        batchSize: 32,
+        rates: 'relative',
+        schedule: () => constantSchedule(0.05),
+      });
+      return curve;
+    };
+    const [plain, scaled] = [await course(1), await course(100)];
+    expect(plain.at(-1)).toBeLessThan((plain[0] as number) * 0.95);
+    for (const [i, loss] of plain.entries()) expect(scaled[i]).toBeCloseTo(loss, 3);
+  });
+
   it('stops early, accumulates, freezes BatchNormalization, judges a regression by its loss', async () => {
     const patient = await train(network(), {
       ...settings,

@@ -62,7 +62,7 @@ function writeScale(
     return { scale, zeroPoint, levels };
   }
   const { parameter, rounded } = writer.zeroPoint(name, zeroPoint, most);
-  parameters[parameter.name] = { decay: false, gradientScale: 1 / Math.sqrt(count * most) };
+  parameters[parameter.name] = { decay: false, learningRate: 1, gradientScale: 1 / Math.sqrt(count * most) };
   return { scale, zeroPoint: parameter.name, levels: { lo: 0, hi: most, zeroPoint: rounded } };
 }
 

@@ -30,6 +30,8 @@ export class Planner {
   trainScale(scale: Value, count: number, most: number, steps: ArrayLike<number>): void {
     let squares = 0;
     for (let i = 0; i < steps.length; i++) squares += (steps[i] as number) ** 2 / steps.length;
-    this.parameters[scale.name] = { decay: false, gradientScale: 1 / (Math.sqrt(count * most) * squares) };
+    const gradientScale = 1 / (Math.sqrt(count * most) * squares);
+    // A logarithm: its steps are shares already. One batch that clips nearly everything must not multiply s by thousands.
+    this.parameters[scale.name] = { decay: false, learningRate: 1, gradientScale, gradientLimit: 1 };
   }
 }

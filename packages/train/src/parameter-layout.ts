@@ -8,8 +8,11 @@ export interface ParameterGroup {
   readonly learningRate?: number | undefined;
   /** Factor on the gradient: learned quantizer scales want one far below 1 (LSQ, Esser et al. 2020, section 2.2). Default 1. */
   readonly gradientScale?: number | undefined;
-  /** No value falls below it: keeps scales positive. Default none. */
-  readonly floor?: number | undefined;
+  /**
+   * Largest magnitude of an element of the gradient, after its factor: one bad batch must not throw a learned scale out of any
+   * range that it could come back from. Default none.
+   */
+  readonly gradientLimit?: number | undefined;
 }
 
 /** A tensor to train, and how. */

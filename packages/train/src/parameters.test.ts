@@ -7,7 +7,7 @@ import { decays, type ParameterSpec, ParameterStore } from './parameters.js';
 const SPECS: readonly ParameterSpec[] = [
   { name: 'conv.weight', dims: [3, 2, 3, 3], values: normal(54, 1) },
   { name: 'conv.bias', dims: [3], values: normal(3, 2) },
-  { name: 'scale', dims: [], values: Float32Array.of(0.1), gradientScale: 0.25, floor: 0.05 },
+  { name: 'scale', dims: [], values: Float32Array.of(0.1), gradientScale: 0.25, gradientLimit: 50 },
   { name: 'fc.weight', dims: [17, 5], values: normal(85, 3) },
   { name: 'nothing', dims: [0, 4] },
 ];
@@ -183,16 +183,16 @@ describe('updates', () => {
     }
   });
 
-  it('take factors of a parameter on its gradient and rate, and its floor', () => {
+  it('take factors of a parameter on its gradient and rate, and a limit of its gradient', () => {
     const store = new ParameterStore([
       { name: 'a', dims: [1], gradientScale: 0.5 },
       { name: 'b', dims: [1], learningRate: 4 },
-      { name: 'c', dims: [1], values: Float32Array.of(1), floor: 0.75 },
+      { name: 'c', dims: [1], gradientScale: 4, gradientLimit: 2 },
     ]);
     for (const { gradient } of store.parameters) gradient.fill(1);
     const norm = updateParameters(store, sgd(), { step: 1, learningRate: 0.5, divisor: 1 });
-    expect(norm).toBe(1.5);
-    expect(store.parameters.map((p) => p.values[0])).toEqual([-0.25, -2, 0.75]);
+    expect(norm).toBeCloseTo(Math.hypot(0.5, 1, 2), 12);
+    expect(store.parameters.map((p) => p.values[0])).toEqual([-0.25, -2, -1]);
     expect(store.gradients.every((g) => g === 0)).toBe(true);
   });
 

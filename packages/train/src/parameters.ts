@@ -14,7 +14,8 @@ export interface Parameter {
   readonly size: number;
   readonly values: Float32Array;
   readonly gradient: Float32Array;
-  readonly floor: number | undefined;
+  /** Largest magnitude of an element of the gradient, before its factor. */
+  readonly gradientBound: number;
 }
 
 /** What a ParameterStore holds, as plain data. The arrays are the store's own memory: copy them to keep them. */
@@ -70,12 +71,14 @@ export class ParameterStore {
     this.#piece = this.#floats(PIECE, 'pieces');
     this.values = this.buffer('values');
     this.gradients = this.buffer('gradients');
-    this.parameters = specs.map(({ name, dims, values: start, floor }, i) => {
+    this.parameters = specs.map(({ name, dims, values: start, gradientScale = 1, gradientLimit = Infinity }, i) => {
       if (this.#byName.has(name)) throw new PareError('bad-option', `Two parameters are called "${name}".`);
       const offset = offsets[i] as number;
       const size = sizeOf(dims);
       const view = (flat: Float32Array): Float32Array => flat.subarray(offset, offset + size);
-      const parameter = { name, dims, offset, size, values: view(this.values), gradient: view(this.gradients), floor };
+      const gradientBound = gradientLimit / gradientScale;
+      const [values, gradient] = [view(this.values), view(this.gradients)];
+      const parameter = { name, dims, offset, size, values, gradient, gradientBound };
       if (start) parameter.values.set(start);
       this.#byName.set(name, parameter);
       return parameter;
@@ -192,11 +195,15 @@ export class ParameterStore {
     this.kernels.mask(this.pointer(buffer, offset), mask.byteOffset, padded(size));
   }
 
-  /** Lifts values that are below the floor of their parameter onto it. */
-  applyFloors(): void {
-    for (const { values, floor } of this.parameters) {
-      if (floor === undefined) continue;
-      for (let i = 0; i < values.length; i++) if ((values[i] as number) < floor) values[i] = floor;
+  /** Brings elements of gradients that are a sum of `divisor` ones down to their limits. NaN stays NaN. */
+  limitGradients(divisor = 1): void {
+    for (const { gradient, gradientBound } of this.parameters) {
+      const bound = gradientBound * divisor;
+      if (bound === Infinity) continue;
+      for (let i = 0; i < gradient.length; i++) {
+        const g = gradient[i] as number;
+        if (Number.isFinite(g) && Math.abs(g) > bound) gradient[i] = Math.sign(g) * bound;
+      }
     }
   }
 

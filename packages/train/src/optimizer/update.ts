@@ -16,14 +16,15 @@ export interface UpdateOptions {
 const CLIP_EPSILON = 1e-6;
 
 /**
- * One update of all values from the gradients in the store, which are then zeros: masks, global norm, clipping, the rule,
- * floors.
+ * One update of all values from the gradients in the store, which are then zeros: masks, limits, global norm, clipping, the
+ * rule.
  * @returns the norm of the gradients before clipping.
  * @throws PareError `bad-data` when a gradient is NaN or infinite; nothing but masked gradients is changed then.
  */
 export function updateParameters(store: ParameterStore, optimizer: Optimizer, options: UpdateOptions): number {
   const { step, learningRate, divisor = 1, clipNorm = Infinity } = options;
   store.maskGradients();
+  store.limitGradients(divisor);
   const norm = gradientNorm(store) / divisor;
   if (!Number.isFinite(norm)) {
     throw new PareError(
@@ -35,7 +36,6 @@ export function updateParameters(store: ParameterStore, optimizer: Optimizer, op
   for (const span of store.spans) {
     optimizer.update(store, span, { step, learningRate, gradientScale: clip / divisor });
   }
-  store.applyFloors();
   store.clearGradients();
   return norm;
 }

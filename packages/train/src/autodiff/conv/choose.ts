@@ -43,7 +43,8 @@ function weightForm(c: ConvGeometry): WeightFormName {
     return c.channels > c.filters ? 'rows' : 'images';
   }
   if (c.channels * product(c.kernel) <= 32) return 'images';
-  return (c.outputs.at(-1) as number) >= 24 && !isStrided(c) ? 'rows' : 'rows-batch-last';
+  if (isStrided(c)) return 'taps';
+  return (c.outputs.at(-1) as number) >= 24 ? 'rows' : 'rows-batch-last';
 }
 
 /** The names of the forms that are right for `c`. */

@@ -91,6 +91,8 @@ class BatchThread {
   }
 
   async close(): Promise<void> {
+    // A batch that comes yet would let go of the process, which would end before the thread has.
+    this.#worker.removeAllListeners('message');
     await this.#worker.terminate();
   }
 }

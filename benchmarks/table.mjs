@@ -62,9 +62,9 @@ const SECTIONS = {
     '`benchmarks/accuracy.mjs` on trained networks, against the best of four methods of Python `onnxruntime.quantization` 1.30: SQNR of the outputs, agreement with the float model, top-1. 64 samples calibrate, others judge. The same files run on this processor (VNNI) and on an emulated AVX2 one, whose integer kernels saturate. (The person detector was trained on other pictures: its top-1 says nothing here.)',
     accuracyTable(results),
   ],
-  'train-step': ({ results, peer }) => [
+  'train-step': ({ results, peer, note = '' }) => [
     'A step of training',
-    `\`benchmarks/train-step.mjs\` against ${peer}, eager, on the CPU: forward, backward and SGD with momentum on the same networks, weights and batches, steps in turn, the same losses. Ratios are of Pare's time to PyTorch's, below 1 Pare is quicker: of medians, and of the least CPU time, which other work on the machine disturbs less. Two threads are two shards of half a batch for Pare. Memory is the peak of the whole process.`,
+    `\`benchmarks/train-step.mjs\` against ${peer}, eager, on the CPU: forward, backward and SGD with momentum on the same networks, weights and batches, steps in turn, the same losses. Ratios are of Pare's time to PyTorch's, below 1 Pare is quicker: of medians, and of the least CPU time, which other work on the machine disturbs less. Two threads are two shards of half a batch for Pare. Memory is the peak of the whole process. ${note}`.trim(),
     stepTable(results),
   ],
   'weight-only': ({ results, weights }) => [

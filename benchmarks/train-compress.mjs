@@ -23,20 +23,22 @@ const { values: args } = parseArgs({
 });
 
 const study = new Study(args.json, { shards: Number(args.shards) });
-for (const experiment of args.only.split(',')) {
+const wanted = args.only.split(',').flatMap((experiment) => {
   const { arms, seeds } = EXPERIMENTS[experiment];
-  const wanted = arms.filter(({ name }) => !args.arms || name.includes(args.arms));
-  for (const seed of args.seeds?.split(',').map(Number) ?? seeds) {
-    for (const { name: arm, run } of wanted) {
-      if (study.has(experiment, arm, seed)) continue;
-      const start = performance.now();
-      const result = await run(study, seed);
-      study.record({ experiment, arm, seed, ...result, seconds: (performance.now() - start) / 1000 });
-      const { test = Number.NaN, validation } = result;
-      console.log(
-        `${experiment}, ${arm}, seed ${seed}: ${(100 * test).toFixed(2)} % (validation ${(100 * validation).toFixed(2)} %)`,
-      );
-    }
-  }
+  return (args.seeds?.split(',').map(Number) ?? seeds).flatMap((seed) =>
+    arms.flatMap((arm) => (!args.arms || arm.name.includes(args.arms) ? [{ experiment, seed, ...arm }] : [])),
+  );
+});
+// Seed by seed: when time runs out, everything was tried as often.
+wanted.sort((a, b) => a.seed - b.seed);
+for (const { experiment, seed, name: arm, run } of wanted) {
+  if (study.has(experiment, arm, seed)) continue;
+  const start = performance.now();
+  const result = await run(study, seed);
+  study.record({ experiment, arm, seed, ...result, seconds: (performance.now() - start) / 1000 });
+  const shown = ['test', 'validation'].filter((part) => part in result);
+  console.log(
+    `${experiment}, ${arm}, seed ${seed}: ${shown.map((part) => `${part} ${(100 * result[part]).toFixed(2)} %`).join(', ')}`,
+  );
 }
 await study.engine.close();

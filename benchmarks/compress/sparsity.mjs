@@ -1,13 +1,12 @@
-// Single weights become zero: all at once and then trained, or in rounds, or gradually; equal epochs.
+// Single weights become zero: all at once and then trained, or in rounds; equal epochs.
 
 import { trainSparse } from '@pare/train';
-import { cubicSchedule, iterativeSchedule, oneShotSchedule } from '@pare/transforms';
+import { iterativeSchedule, oneShotSchedule } from '@pare/transforms';
 import { EPOCHS } from './study.mjs';
 
 const COURSES = {
   'at once': (share) => oneShotSchedule(share),
   'in rounds': (share) => iterativeSchedule(share, 8),
-  gradually: (share) => cubicSchedule(share, { end: 0.5 }),
 };
 
 const arm = (sparsity, course) => ({

@@ -45,6 +45,22 @@ describe.each([
     await session.close();
   });
 
+  it('takes a few rows of a large array without the rest, which stays usable', async () => {
+    const session = await engine.open(matmuls());
+    const all = Float32Array.from({ length: 64 * 512 }, (_, i) => Math.sin(i));
+    const view = (from: number, to: number): HostTensor => ({
+      ...rows(to - from),
+      data: all.subarray(from * 512, to * 512),
+    });
+    const { y: whole } = await session.run({ x: { ...rows(64), data: all } });
+    const { y } = await session.run({ x: view(5, 9) });
+    const expected = (whole?.data as Float32Array).subarray(5 * 512, 9 * 512);
+    for (const [i, value] of (y?.data as Float32Array).entries()) expect(value).toBeCloseTo(expected[i] as number, 3);
+    expect((await session.time({ x: view(1, 2) }, 2)).length).toBe(2);
+    expect(all.length).toBe(64 * 512);
+    await session.close();
+  });
+
   it('turns refusals of the runtime into typed errors', async () => {
     await expect(engine.open(new Uint8Array([1, 2, 3]))).rejects.toMatchObject({ code: 'engine' });
     const session = await engine.open(matmuls());

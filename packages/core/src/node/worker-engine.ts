@@ -122,14 +122,16 @@ class WorkerSession implements Session {
 
   async run(feeds: Feeds, fetches?: readonly string[]): Promise<Record<string, HostTensor>> {
     this.#refuseClosed();
-    const request: Ask = { op: 'run', session: this.#id, feeds: { ...feeds }, fetches };
-    return (await this.thread.ask(request, this.signal)) as Record<string, HostTensor>;
+    const { sent, transfer } = compact(feeds);
+    const request: Ask = { op: 'run', session: this.#id, feeds: sent, fetches };
+    return (await this.thread.ask(request, this.signal, transfer)) as Record<string, HostTensor>;
   }
 
   async time(feeds: Feeds, times: number): Promise<Float64Array> {
     this.#refuseClosed();
-    const request: Ask = { op: 'time', session: this.#id, feeds: { ...feeds }, times };
-    return (await this.thread.ask(request, this.signal)) as Float64Array;
+    const { sent, transfer } = compact(feeds);
+    const request: Ask = { op: 'time', session: this.#id, feeds: sent, times };
+    return (await this.thread.ask(request, this.signal, transfer)) as Float64Array;
   }
 
   async close(): Promise<void> {
@@ -141,4 +143,20 @@ class WorkerSession implements Session {
   #refuseClosed(): void {
     if (this.#closed) throw new PareError('engine', 'The session is closed.');
   }
+}
+
+/**
+ * What is sent to a thread takes the whole of its buffer along: a few rows of a large array are copied first, and the copy handed
+ * over.
+ */
+function compact(feeds: Feeds): { readonly sent: Feeds; readonly transfer: ArrayBuffer[] } {
+  const transfer: ArrayBuffer[] = [];
+  const entries = Object.entries(feeds).map(([name, tensor]): [string, HostTensor] => {
+    const { data } = tensor;
+    if (!ArrayBuffer.isView(data) || data.byteLength === data.buffer.byteLength) return [name, tensor];
+    const copy = data.slice();
+    transfer.push(copy.buffer as ArrayBuffer);
+    return [name, { ...tensor, data: copy }];
+  });
+  return { sent: Object.fromEntries(entries), transfer };
 }

@@ -27,7 +27,7 @@ import type { OnOptimizeProgress } from './progress.js';
 import { explainFailure, refuseOpset } from './runnable.js';
 import { simplifyProven } from './simplify-proven.js';
 import { type TargetName, targetProfile } from './targets/profile.js';
-import { TRAINED, type Trained, told, trainInt8 } from './train-int8.js';
+import { type Attempt, TRAINED, told, trainInt8 } from './train-int8.js';
 
 export interface OptimizeOptions {
   /** ONNX file. */
@@ -123,33 +123,20 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
     }
     options.onProgress?.({ stage: 'build', done: recipes.length, total: recipes.length });
     const original: VerifyModel = { name: 'original', model: options.model, graph: model, bytes: info.bytes };
-    let trained: Trained | undefined;
-    if (samples) {
-      const { evaluation } = run;
-      const { metric } = options;
-      const onProgress: Parameters<typeof trainInt8>[0]['onProgress'] = ({ step, steps, epoch, loss }) =>
-        options.onProgress?.({
-          stage: 'train',
-          done: step,
-          total: steps,
-          what: `epoch ${epoch}, loss ${loss.toPrecision(3)}`,
-        });
-      const attempt = {
-        samples,
-        original,
-        built,
-        refused: failed,
-        evaluation,
-        metric,
-        gates,
-        threads,
-        seed,
-        onProgress,
-      };
-      trained = await trainInt8(attempt, workshop);
-      if ('variant' in trained) built.push(trained.variant);
-      else failed.push(trained.refused);
-    }
+    const attempt = {
+      original,
+      built,
+      refused: failed,
+      evaluation: run.evaluation,
+      metric: options.metric,
+      gates,
+      threads,
+      seed,
+    };
+    const onProgress = trainingProgress(options);
+    const trained = samples && (await trainInt8({ ...attempt, samples, onProgress }, workshop));
+    if (trained && 'variant' in trained) built.push(trained.variant);
+    else if (trained) failed.push(trained.refused);
     const { verified, engine: measuredOn } = await measureFor(
       profile,
       engine,
@@ -184,6 +171,11 @@ export async function optimize(options: OptimizeOptions): Promise<Delivered> {
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+function trainingProgress({ onProgress }: OptimizeOptions): Attempt['onProgress'] {
+  return ({ step, steps, epoch, loss }) =>
+    onProgress?.({ stage: 'train', done: step, total: steps, what: `epoch ${epoch}, loss ${loss.toPrecision(3)}` });
 }
 
 /** Is a statically quantized variant so far from the model that leaving some layers in float is worth a try? */

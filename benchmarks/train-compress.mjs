@@ -1,16 +1,16 @@
 // What training gives back after compression, on Fashion-MNIST, against controls that train as many epochs: quantization-aware
 // training, removed channels, sparse weights, distillation. 5000 training pictures chose what had to be chosen, on other seeds than
 // those below; the test pictures judge, once. Each result is written at once, and what is there already is not run again.
-//   node benchmarks/train-compress.mjs [--only quantization,channels,sparsity,distillation] [--seeds 1,2,3] [--arms <part of a name>]
+//   node benchmarks/train-compress.mjs [--only quantization,channels,sparsity,distillation] [--seeds 1,2,3] [--arms <part of a name>,...]
 //     [--shards 1] [--json benchmarks/results/train-compress.json]
 import { parseArgs } from 'node:util';
-import { channels } from './compress/channels.mjs';
+import { channels, cuts, wide } from './compress/channels.mjs';
 import { distillation, tuning } from './compress/distillation.mjs';
 import { quantization, rates } from './compress/quantization.mjs';
 import { sparsity } from './compress/sparsity.mjs';
 import { Study } from './compress/study.mjs';
 
-const EXPERIMENTS = { rates, quantization, channels, sparsity, tuning, distillation };
+const EXPERIMENTS = { rates, cuts, quantization, channels, wide, sparsity, tuning, distillation };
 
 const { values: args } = parseArgs({
   options: {
@@ -26,7 +26,9 @@ const study = new Study(args.json, { shards: Number(args.shards) });
 const wanted = args.only.split(',').flatMap((experiment) => {
   const { arms, seeds } = EXPERIMENTS[experiment];
   return (args.seeds?.split(',').map(Number) ?? seeds).flatMap((seed) =>
-    arms.flatMap((arm) => (!args.arms || arm.name.includes(args.arms) ? [{ experiment, seed, ...arm }] : [])),
+    arms.flatMap((arm) =>
+      !args.arms || args.arms.split(',').some((part) => arm.name.includes(part)) ? [{ experiment, seed, ...arm }] : [],
+    ),
   );
 });
 // Seed by seed: when time runs out, everything was tried as often.

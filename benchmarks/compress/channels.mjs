@@ -1,7 +1,7 @@
 // Removing channels: half of the multiply-accumulates, then training; against as many epochs without, and against the same small
 // network from nothing.
 import { seededRandom, Tensor } from '@pare/core';
-import { crossEntropy, lossGradients, train } from '@pare/train';
+import { crossEntropy, distill, lossGradients, oneCycleSchedule, train } from '@pare/train';
 import { pruneChannels } from '@pare/transforms';
 import { resnetCifar } from '../networks.mjs';
 import { BASE_EPOCHS, EPOCHS, NET } from './study.mjs';
@@ -36,15 +36,64 @@ function untrained(model, seed) {
   return model;
 }
 
-const pruned = (name, options) => ({
+/** The pruned network learns again; with `teacher`, from the answers of the whole one as well. */
+async function mend(study, seed, model, { teacher = false, schedule, learningRate }) {
+  const { loss, ...options } = study.options({ epochs: EPOCHS, seed, schedule, learningRate });
+  if (!teacher) return train(model, { ...options, loss });
+  const terms = [{ kind: 'response', temperature: 4, weight: 0.5 }];
+  return distill(model, { ...options, teacher: await study.base(seed), terms, labels: { loss, weight: 0.5 } });
+}
+
+const pruned = (name, { ranking, ...training }, judge = 'score') => ({
   name,
   async run(study, seed) {
-    const { model, notes } = await prune(study, await study.base(seed), options);
-    const before = await study.score(model);
-    await train(model, study.options({ epochs: EPOCHS, seed }));
-    return { ...(await study.score(model)), untrained: before, note: notes.findLast((n) => n.includes('parameters')) };
+    const { model, notes } = await prune(study, await study.base(seed), { ranking });
+    const before = await study.validate(model);
+    await mend(study, seed, model, training);
+    const note = notes.findLast((n) => n.includes('parameters'));
+    return { ...(await study[judge](model)), before: before.validation, note };
   },
 });
+
+/** What was tried: judged on validation pictures only. */
+const oneCycle = (steps) => oneCycleSchedule({ learningRate: 0.1, steps });
+const TRIED = {
+  'rate 0.02': {},
+  'rate 0.05': { learningRate: 0.05 },
+  'one cycle up to 0.1': { schedule: oneCycle },
+  'rate 0.05, uniform': { learningRate: 0.05, ranking: 'uniform' },
+  'rate 0.05, uniform, teacher': { learningRate: 0.05, ranking: 'uniform', teacher: true },
+};
+
+export const cuts = {
+  seeds: [1],
+  arms: Object.entries(TRIED).map(([name, settings]) => pruned(name, settings, 'validate')),
+};
+
+/** The same on the network that train-base.mjs leaves, which is three times as large and has more to spare. */
+export const wide = {
+  seeds: [1],
+  arms: [
+    {
+      name: 'whole',
+      async run(study, seed) {
+        const model = await study.wide(seed);
+        await mend(study, seed, model, {});
+        return study.score(model);
+      },
+    },
+    {
+      name: 'pruned',
+      async run(study, seed) {
+        const { model, notes } = await prune(study, await study.wide(seed), { ranking: 'uniform' });
+        const before = await study.validate(model);
+        await mend(study, seed, model, {});
+        const note = notes.findLast((n) => n.includes('parameters'));
+        return { ...(await study.score(model)), before: before.validation, note };
+      },
+    },
+  ],
+};
 
 export const channels = {
   seeds: [1, 2, 3],

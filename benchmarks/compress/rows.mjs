@@ -9,6 +9,7 @@ const signed = (x) => `${x > 0 ? '+' : ''}${points(x)}`;
 const CONTROLS = {
   quantization: () => 'float',
   channels: () => 'whole',
+  wide: () => 'whole',
   sparsity: (arm) => (arm.includes('at once') ? 'dense' : arm.replace(/ %.*/, ' % at once')),
   distillation: () => 'alone',
 };
@@ -16,6 +17,7 @@ const CONTROLS = {
 const TITLES = {
   quantization: 'fewer bits',
   channels: 'half of the multiply-accumulates',
+  wide: 'the same, 246 thousand parameters',
   sparsity: 'sparse weights',
   distillation: 'an eighth of the parameters',
 };

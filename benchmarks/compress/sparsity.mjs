@@ -1,12 +1,15 @@
-// Single weights become zero: all at once and then trained, or in rounds; equal epochs.
+// Single weights become zero: all at once and then trained, gradually, or in rounds; equal epochs.
 
 import { trainSparse } from '@pare/train';
-import { iterativeSchedule, oneShotSchedule } from '@pare/transforms';
+import { cubicSchedule, iterativeSchedule, oneShotSchedule } from '@pare/transforms';
 import { EPOCHS } from './study.mjs';
 
 const COURSES = {
   'at once': (share) => oneShotSchedule(share),
-  'in rounds': (share) => iterativeSchedule(share, 8),
+  // Complete after half of the steps; the other half mends.
+  gradually: (share) => cubicSchedule(share, { end: 1 / 2 }),
+  // The last round begins when the learning rate is nearly spent.
+  'in 8 rounds': (share) => iterativeSchedule(share, 8),
 };
 
 const arm = (sparsity, course) => ({

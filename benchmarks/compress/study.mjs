@@ -102,6 +102,14 @@ export class Study {
     });
   }
 
+  /** The larger network that train-base.mjs has trained. */
+  async wide(seed) {
+    const path = new URL(`fashion-wide-${seed}.onnx`, CACHE).pathname;
+    if (!existsSync(path))
+      throw new Error(`Run node benchmarks/train-base.mjs --seeds ${seed} first: it leaves ${path}.`);
+    return readModel(path);
+  }
+
   async cached(name, make) {
     const path = new URL(`compress-${name}.onnx`, CACHE).pathname;
     if (!existsSync(path)) await writeModel(path, await make());

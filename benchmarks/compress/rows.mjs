@@ -2,8 +2,9 @@
 import { mean, pairedTest, standardError } from './statistics.mjs';
 
 const points = (x) => (100 * x).toFixed(2);
-const spread = (values) => `${points(mean(values))} ± ${points(standardError(values))} %`;
-const signed = (x) => `${x > 0 ? '+' : ''}${points(x)}`;
+const error = (values) => (values.length > 1 ? ` ± ${points(standardError(values))}` : '');
+const spread = (values) => `${points(mean(values))}${error(values)} %`;
+const signed = (values) => `${mean(values) > 0 ? '+' : ''}${points(mean(values))}${error(values)}`;
 
 /** What each arm is compared with, arm by seed. */
 const CONTROLS = {
@@ -39,8 +40,8 @@ export function compressRows(results) {
         TITLES[experiment],
         arm,
         spread(runs.map((r) => r.test)),
-        pairs.length > 0 ? `${signed(mean(pairs))} ± ${points(standardError(pairs))} (${control})` : '–',
-        p === undefined ? '–' : p.toFixed(3),
+        pairs.length > 0 ? `${signed(pairs)} (${control})` : '–',
+        p === undefined ? '–' : p < 0.001 ? '< 0.001' : p.toFixed(3),
         runs.length,
       ];
     });

@@ -255,13 +255,16 @@ async function tuningOf(
   };
 }
 
-/** Complete after two thirds of the training, so that the last third mends what went last. */
+/** Share of the training after which nothing more goes: what went last is mended before the learning rate is spent. */
+const END = 2 / 3;
 const COURSE = {
-  gradual: () => (share: number) => cubicSchedule(share, { end: 2 / 3 }),
+  gradual: () => (share: number) => cubicSchedule(share, { end: END }),
   iterative:
     (rounds: number) =>
-    (share: number): SparsitySchedule =>
-      iterativeSchedule(share, rounds),
+    (share: number): SparsitySchedule => {
+      const inRounds = iterativeSchedule(share, rounds);
+      return (progress) => inRounds(Math.min(1, progress / END));
+    },
 } as const;
 
 function refuseWithoutData({ score = '', latency }: Flags): void {

@@ -1,4 +1,4 @@
-import { float, GraphBuilder, Tensor } from '@pare/core';
+import { float, type Graph, GraphBuilder, Tensor } from '@pare/core';
 import { describe, expect, it } from 'vitest';
 import { trainableParameters } from './trainable.js';
 
@@ -26,7 +26,21 @@ describe('trainableParameters', () => {
     expect(trainableParameters(b.model())).toEqual(['kernel', 'bias', 'gamma', 'beta', 'shift', 'head']);
   });
 
-  it('counts a tied weight once, and finds weights in Constant nodes and branches', () => {
+  it('leaves what a branch keeps for itself, and takes what it reads from outside', () => {
+    const b = new GraphBuilder();
+    const x = b.input('x', 'float32', [2, 4]);
+    const outside = b.random([4, 4], { name: 'outside' });
+    const branch = (own: boolean): Graph => {
+      const inner = new GraphBuilder({ outer: b });
+      const weight = own ? inner.random([4, 4], { name: 'inside' }) : outside;
+      return inner.output(own ? 'then' : 'else', inner.op('MatMul', [x, weight])).graph;
+    };
+    const condition = b.input('c', 'bool', []);
+    b.output('y', b.op('If', [condition], { then_branch: branch(true), else_branch: branch(false) }));
+    expect(trainableParameters(b.model())).toEqual(['outside']);
+  });
+
+  it('counts a tied weight once, and finds weights in Constant nodes', () => {
     const b = new GraphBuilder();
     const x = b.input('x', 'float32', [2, 4]);
     const constant = b.node('Constant', [], { value: floats([4, 4]) }, { outputs: ['tied'] }).output;

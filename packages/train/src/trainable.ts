@@ -35,14 +35,14 @@ const MASK = 1e4;
 /**
  * Names of the constants of `model` that training may change: float32 or float64 tensors where an operator takes its weights.
  * The running statistics of BatchNormalization, masks, single numbers beside Add and Mul, and what scales the model's own
- * input before the first layer are none.
+ * input before the first layer are none, nor those that a branch of an If keeps for itself.
  * @throws PareError `unsupported` when the weights are float16 or integers.
  */
 export function trainableParameters(model: Model): string[] {
   const names = new Set<string>();
   const halves: string[] = [];
   const fed = new Set<Value>();
-  for (const graph of model.graph.graphs()) collect(graph, names, halves, fed);
+  for (const graph of model.graph.graphs()) collect(graph, model.graph, names, halves, fed);
   if (names.size === 0) {
     const quantized = [...model.allNodes()].find((node) => /Linear$|Integer$|NBits$/.test(node.opType));
     throw new PareError(
@@ -58,14 +58,15 @@ export function trainableParameters(model: Model): string[] {
 }
 
 /** `fed`: values that a weight has gone into; before the first one, Add and Mul are preprocessing. */
-function collect(graph: Graph, names: Set<string>, halves: string[], fed: Set<Value>): void {
+function collect(graph: Graph, main: Graph, names: Set<string>, halves: string[], fed: Set<Value>): void {
   for (const node of graph.nodes()) {
     const elementwise = node.opType === 'Add' || node.opType === 'Mul';
     const after = node.inputs.some((x) => x && fed.has(x));
     for (const index of WEIGHTS[node.opType] ?? []) {
       const weight = origin(node.inputs[index]);
       const tensor = weight?.constant;
-      if (!weight || !tensor) continue;
+      // Gradients lead to values of the main graph: what a branch keeps for itself stays as it is.
+      if (!weight || !tensor || weight.graph !== main) continue;
       if (tensor.dtype === 'float16' || tensor.dtype === 'bfloat16') halves.push(weight.name);
       if (tensor.dtype !== 'float32' && tensor.dtype !== 'float64') continue;
       if (elementwise && (!after || tensor.size <= 1 || isMask(tensor.numbers()))) continue;
